@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+#   make          programs in build/bin         make check    what CI runs (minutes)
+#   make deps     install what is missing       make demo     set up everything and show the main job
+#   make lint     format, layers, manuals       make bench    budgets, both sides of each ratio
+#   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
+
+SAN ?=
+V ?=
+BUILD ?= build$(if $(SAN),-san)
+PREFIX ?= /usr/local
+CC := $(if $(shell command -v ccache 2>/dev/null),ccache )$(if $(filter default,$(origin CC)),gcc,$(CC))
+Q := $(if $(V),,@)
+
+PKGS := libuv libprotobuf-c libsodium libmnl libseccomp libcap-ng jansson
+WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef \
+	-Wpointer-arith -Wcast-qual -Wwrite-strings $(if $(CI),-Werror)
+HARDEN := $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined,\
+	-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+, := ,
+CFLAGS ?= -O2 -g
+override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) -fPIE -D_GNU_SOURCE -Iinclude -Isrc -I$(BUILD)/gen -I$(BUILD)/gen/proto \
+	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
+LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
+LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
+
+# Rooms whose objects go into one archive; a program takes from it what it uses.
+ROOMS := base flip rpc lib inject state image memory
+PROGRAMS := flipd procd mover shepherd godwit
+DIR_flipd := src/flipd
+DIR_procd := src/procd
+DIR_mover := src/mover
+DIR_shepherd := src/shepherd
+DIR_godwit := src/cli
+
+PROTOS := $(wildcard proto/*.proto)
+GEN_C := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
+GEN_H := $(GEN_C:.c=.h)
+CORE_SRC := $(foreach r,$(ROOMS),$(wildcard src/$(r)/*.c src/$(r)/arch/x86_64/*.c))
+AGENT_SRC := $(wildcard src/inject/arch/x86_64/agent/*.c src/inject/arch/x86_64/agent/*.S)
+CORE_OBJ := $(CORE_SRC:%.c=$(BUILD)/obj/%.o) $(GEN_C:$(BUILD)/gen/%.c=$(BUILD)/obj/gen/%.o) \
+	$(if $(AGENT_SRC),$(BUILD)/obj/src/inject/agent-blob.o)
+prog_obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(wildcard $(DIR_$(1))/*.c))
+PROG_BIN := $(foreach p,$(PROGRAMS),$(if $(wildcard $(DIR_$(p))/*.c),$(BUILD)/bin/$(p)))
+UNIT_SRC := $(wildcard tests/unit/*_test.c)
+UNIT_BIN := $(UNIT_SRC:tests/unit/%.c=$(BUILD)/tests/unit/%)
+SIM_SRC := $(wildcard tests/sim/*_sim.c)
+SIM_BIN := $(SIM_SRC:tests/sim/%.c=$(BUILD)/tests/sim/%)
+VICTIM_SRC := $(wildcard tests/victim/*.c)
+VICTIM_BIN := $(VICTIM_SRC:tests/victim/%.c=$(BUILD)/tests/victim/%)
+TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
+TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
+
+.PHONY: all deps demo check lint bench install clean unit sim lab-tests tools
+.SECONDARY:
+
+all: $(PROG_BIN)
+
+$(BUILD)/gen/proto/%.pb-c.c $(BUILD)/gen/proto/%.pb-c.h: proto/%.proto
+	@mkdir -p $(@D)
+	$(Q)protoc-c --proto_path=proto --c_out=$(BUILD)/gen/proto $<
+
+$(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(filter-out -Werror,$(CFLAGS)) -w -MMD -MP -c -o $@ $<
+
+$(BUILD)/obj/%.o: %.c | $(GEN_H)
+	@mkdir -p $(@D)
+	@$(if $(V),,echo "  CC $<")
+	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/core.a: $(CORE_OBJ)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+define program
+$(BUILD)/bin/$(1): $(call prog_obj,$(1)) $(BUILD)/core.a
+	@mkdir -p $$(@D)
+	@echo "  LD $$@"
+	$(Q)$(CC) $(LDFLAGS) -o $$@ $(call prog_obj,$(1)) $(BUILD)/core.a $$(LIBS)
+endef
+$(foreach p,$(PROGRAMS),$(eval $(call program,$(p))))
+
+# The agent is freestanding, position-independent code that runs inside other processes: one flat blob, no relocations.
+AGENT_CFLAGS := -O2 -std=gnu17 -Wall -Wextra -Isrc -ffreestanding -fPIE -fno-stack-protector -fcf-protection=none \
+	-fno-asynchronous-unwind-tables -mno-red-zone -mgeneral-regs-only -fno-builtin -fvisibility=hidden
+$(BUILD)/agent.elf: $(AGENT_SRC) src/inject/arch/x86_64/agent/agent.lds $(wildcard src/inject/*.h)
+	@mkdir -p $(@D)
+	$(Q)gcc $(AGENT_CFLAGS) -nostdlib -static-pie -Wl,-T,src/inject/arch/x86_64/agent/agent.lds -Wl,--build-id=none \
+		-Wl,--no-dynamic-linker -o $@ $(filter %.c %.S,$^)
+	$(Q)if readelf -r $@ | grep -q R_X86; then echo "agent has relocations" >&2; rm -f $@; exit 1; fi
+$(BUILD)/agent.bin: $(BUILD)/agent.elf
+	$(Q)objcopy -O binary $< $@
+$(BUILD)/obj/src/inject/agent-blob.o: $(BUILD)/agent.bin
+	@mkdir -p $(@D)
+	@printf '.section .rodata\n.balign 16\n.global agent_blob_start\n.global agent_blob_end\nagent_blob_start:\n.incbin "%s"\nagent_blob_end:\n.section .note.GNU-stack,"",@progbits\n' $< | gcc -c -x assembler -o $@ -
+
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/core.a $(LIBS) -lcmocka
+$(BUILD)/tests/sim/%: tests/sim/%.c $(wildcard tests/sim/world*.c) $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(wildcard tests/sim/world*.c) $(BUILD)/core.a $(LIBS) -lcmocka
+# Victims are ordinary programs: they know nothing of godwit and link nothing of it.
+$(BUILD)/tests/victim/%: tests/victim/%.c $(wildcard tests/victim/*.h)
+	@mkdir -p $(@D)
+	$(Q)$(CC) -std=gnu17 -O1 -g -Wall -Wextra -D_GNU_SOURCE -Itests/victim -o $@ $< -lpthread -lm
+$(TOOL_BIN): $(BUILD)/%: %.c $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/core.a $(LIBS)
+
+tools: $(UNIT_BIN) $(SIM_BIN) $(VICTIM_BIN) $(TOOL_BIN)
+
+unit: $(UNIT_BIN)
+	@for t in $^; do $$t || exit 1; done
+sim: $(SIM_BIN)
+	@for t in $^; do $$t || exit 1; done
+
+clean:
+	rm -rf build build-san
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
