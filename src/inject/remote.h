@@ -1,0 +1,124 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_INJECT_REMOTE_H
+#define GW_INJECT_REMOTE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <sys/user.h>
+
+#include "base/err.h"
+
+/*
+ * A process under our control: every thread stopped by ptrace, the agent mapped into a hole of its address space.
+ *
+ * The agent runs a *batch*, an array of system calls, in one go. An argument may be the result of an earlier call
+ * of the same batch, or the address of data that travels with the batch. Death of the process is a normal result:
+ * -ESRCH from anything.
+ */
+
+typedef struct {
+	uint64_t a;
+} raddr_t; /* an address in the other process; cannot be dereferenced here by accident */
+
+struct remote_thread {
+	pid_t tid;  /* in our pid namespace */
+	pid_t vtid; /* in its own */
+	struct user_regs_struct regs; /* at the stop: what it goes home to. The caller may correct them */
+	uint64_t sigmask;
+	struct {
+		uint64_t ptr;
+		uint32_t len, sig, flags, pad;
+	} rseq;
+	bool in_call;      /* it was in a system call when asked before the stop, or regs say so */
+	uint64_t call_nr;  /* /proc/PID/task/TID/syscall before the stop */
+	uint64_t call_arg[6];
+	int64_t call_remaining_ns; /* of the call's timeout, -1: none or unknown */
+};
+
+struct remote {
+	pid_t pid;
+	struct remote_thread *threads; /* leader first */
+	size_t n_threads;
+	raddr_t agent; /* start of the agent's mapping, 0 while there is none */
+	uint64_t stopped_at_us;
+	struct agent_link *link; /* private to src/inject */
+};
+
+/* --- the life of a session; each has its undo --- */
+
+/* Seizes every thread without stopping any (PTRACE_SEIZE): what can be done before the freeze. Refuses a process that
+ * is traced already. */
+int remote_seize(struct remote *r, pid_t pid, struct err *e) must_check;
+
+/* Stops all threads, until no new one appears, within `deadline_us`; else lets all run again: -ETIME. */
+int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e) must_check;
+
+/* Maps the agent. All threads are stopped. `at` 0: any hole; else exactly there. */
+int remote_agent_map(struct remote *r, raddr_t at, struct err *e) must_check;
+int remote_agent_unmap(struct remote *r, struct err *e) must_check;
+
+/* Gives every thread its `regs`, mask and rseq state, detaches: the process goes on as if never touched. NULL-safe, idempotent. */
+void remote_release(struct remote *r);
+void remote_done(struct remote *r); /* frees; releases first if need be */
+
+/* --- memory; whole length or -errno --- */
+int remote_read(const struct remote *r, raddr_t from, void *to, size_t len) must_check;
+int remote_write(const struct remote *r, raddr_t to, const void *from, size_t len) must_check;
+
+/* --- batches --- */
+#define BATCH_CALLS_MAX 256
+#define BATCH_DATA_MAX (64 * 1024)
+
+struct batch_call {
+	uint64_t nr;
+	uint64_t arg[6];
+	uint8_t from[6];      /* 0: arg is a value; 1: arg is an index, the result of that call; 2: offset into data */
+	const char *expect;   /* batch_run fails with these words if the result is negative */
+	int64_t ret;
+};
+
+struct batch {
+	struct batch_call call[BATCH_CALLS_MAX];
+	uint16_t n_calls;
+	uint32_t data_len;
+	uint8_t data[BATCH_DATA_MAX];
+	int error; /* sticky: too many calls or too much data */
+};
+
+struct barg { /* an argument of a batched call */
+	uint64_t value;
+	uint8_t from;
+};
+static inline struct barg bval(uint64_t v) { return (struct barg){ v, 0 }; }
+static inline struct barg bres(int call) { return (struct barg){ (uint64_t)call, 1 }; }
+static inline struct barg bdata(uint32_t offset) { return (struct barg){ offset, 2 }; }
+
+void batch_init(struct batch *b);
+/* Appends a call; returns its index. Missing arguments are 0: batch_call(b, "umask", SYS_umask, bval(022)). `expect` NULL: any result will do. */
+int batch_call_n(struct batch *b, const char *expect, long nr, const struct barg *args, size_t n);
+#define batch_call(b, expect, nr, ...) \
+	batch_call_n(b, expect, nr, (const struct barg[]){ bval(0), ##__VA_ARGS__ } + 1, \
+		     sizeof((const struct barg[]){ bval(0), ##__VA_ARGS__ }) / sizeof(struct barg) - 1)
+/* Data that travels along; returns its offset, for bdata(). batch_room: zeroes, for results. 8-byte aligned. */
+uint32_t batch_put(struct batch *b, const void *data, size_t len);
+uint32_t batch_room(struct batch *b, size_t len);
+static inline void *batch_at(struct batch *b, uint32_t offset) { return b->data + offset; }
+static inline int64_t batch_ret(const struct batch *b, int call) { return b->call[call].ret; }
+
+/* Runs the whole batch in that thread and brings results and data back. A batch never contains a call that sleeps. */
+int batch_run(struct remote *r, struct remote_thread *t, struct batch *b, struct err *e) must_check;
+/* True if `more` calls and bytes still fit; else run it, batch_init, go on. */
+static inline bool batch_fits(const struct batch *b, unsigned calls, size_t bytes)
+{
+	return b->n_calls + calls <= BATCH_CALLS_MAX && b->data_len + bytes + 8 <= BATCH_DATA_MAX;
+}
+
+/* One call, when speed does not matter. Returns its result (negative errno of the call, or of the session through *e). */
+int64_t remote_call(struct remote *r, struct remote_thread *t, struct err *e, long nr, const uint64_t args[6]) must_check;
+
+/* Opens here what is open there (pidfd_getfd). */
+int remote_getfd(const struct remote *r, int fd, struct err *e) must_check;
+
+#endif

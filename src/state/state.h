@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_STATE_STATE_H
+#define GW_STATE_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "checkpoint.pb-c.h"
+#include "inject/remote.h"
+#include "mover.pb-c.h"
+
+/*
+ * One file per kind of kernel state, its collect and its restore side by side; modules.c lists them all in the
+ * one visible table, in the order in which they act.
+ *
+ * At the source a module is asked up to three times:
+ *   check     the job runs. Reads from outside; every reason why it cannot move goes to problem_add().
+ *   describe  the job runs. Fills its part of the description from outside. May be stale by the freeze.
+ *   ask/take  the job is stopped. `ask` queues system calls in the batch of the leader (process-wide facts) or of each
+ *             thread, `take` fills the message from the results and from outside. Both must be quick.
+ * At the destination:
+ *   admit     can this host take it? Reasons go to problem_add(). Nothing exists yet.
+ *   prepare   the blank process exists, the job still runs at the source: do all that can be done from the description.
+ *   restore   the final message is here: correct what changed, do the rest. Queues calls in batches, which the caller runs.
+ * `phase` says when restore runs: memory, then files, then process-wide state, then threads, then what must come last
+ * (credentials: once privileges are gone nothing else can be done).
+ */
+
+enum state_phase { STATE_MEMORY, STATE_FILES, STATE_PROCESS, STATE_THREADS, STATE_LAST };
+
+/* Why a job cannot move; grows, freed with problems_done(). */
+struct problems {
+	Godwit__Mover__Problem **list;
+	size_t n;
+};
+void problem_add(struct problems *p, int pid, int fd, const char *object, const char *help, const char *reason_fmt, ...)
+	__attribute__((format(printf, 6, 7)));
+void problems_done(struct problems *p);
+
+struct state_source {
+	pid_t pid;             /* in our namespace */
+	pid_t vpid;            /* in its own */
+	int proc;              /* directory fd of /proc/PID */
+	int pidfd;
+	bool carry, adopted;
+	const Godwit__Mover__Stream *const *streams;
+	size_t n_streams;
+	struct remote *remote; /* NULL before the stop */
+	struct problems *problems;
+	Godwit__Ckpt__Job *job;         /* being filled; everything in it malloc'ed, freed by the generated free */
+	Godwit__Ckpt__Process *process; /* job->processes[0] */
+	const struct mm_snapshot *mm;   /* memory's private view, see memory/ */
+	struct file_table *files;       /* files' private view: who is open, by kcmp order; see state/file.h */
+};
+
+struct state_target {
+	pid_t pid, vpid;
+	int proc, pidfd;
+	const Godwit__Ckpt__Job *job;   /* description during prepare, the final message during restore */
+	const Godwit__Ckpt__Process *process;
+	const Godwit__Ckpt__Job *early; /* the description, during restore */
+	struct remote *remote;          /* the blank process, stopped, agent mapped */
+	const Godwit__Mover__Stream *const *streams;
+	const int *stream_fds;          /* ours, by position in streams */
+	size_t n_streams;
+	int agent_sock;                 /* our end of the socket over which descriptors reach the blank */
+	int agent_sock_there;           /* its number in the blank */
+	bool carry;
+	const char *scratch;
+	struct problems *problems;
+	struct file_targets *files;     /* files' private view */
+	struct mm_target *mm;
+};
+
+struct state_module {
+	const char *name;
+	enum state_phase phase;
+	int (*check)(struct state_source *s, struct err *e);
+	int (*describe)(struct state_source *s, struct err *e);
+	int (*ask)(struct state_source *s, struct batch *b, struct err *e);
+	int (*take)(struct state_source *s, struct batch *b, struct err *e);
+	int (*ask_thread)(struct state_source *s, struct remote_thread *t, struct batch *b, struct err *e);
+	int (*take_thread)(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m, struct batch *b, struct err *e);
+	int (*admit)(struct state_target *d, const Godwit__Ckpt__Requirements *q, struct err *e);
+	int (*prepare)(struct state_target *d, struct err *e);
+	int (*restore)(struct state_target *d, struct batch *b, struct err *e);
+	int (*restore_thread)(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m, struct batch *b, struct err *e);
+};
+
+extern const struct state_module *const state_modules[]; /* NULL-terminated */
+
+#endif
