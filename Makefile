@@ -3,6 +3,7 @@
 #   make          programs in build/bin         make check    what CI runs (minutes)
 #   make deps     install what is missing       make demo     set up everything and show the main job
 #   make lint     format, layers, manuals       make bench    budgets, both sides of each ratio
+#   make format   what clang-format wants       make unit sim lab-tests    parts of check
 #   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
 
 SAN ?=
@@ -51,7 +52,7 @@ VICTIM_BIN := $(VICTIM_SRC:tests/victim/%.c=$(BUILD)/tests/victim/%)
 TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
 
-.PHONY: all deps demo check lint bench install clean unit sim lab-tests tools
+.PHONY: all deps demo check lint format bench install clean unit sim lab-tests tools
 .SECONDARY:
 
 all: $(PROG_BIN)
@@ -111,10 +112,65 @@ $(TOOL_BIN): $(BUILD)/%: %.c $(BUILD)/core.a
 
 tools: $(UNIT_BIN) $(SIM_BIN) $(VICTIM_BIN) $(TOOL_BIN)
 
+deps:
+	@contrib/deps.sh
+
+# --- tests ---
+# Unit tests and simulations are cmocka programs; everything else is *.bats (or TAP scripts, *.t). prove runs them all and its
+# last line is the verdict.
+BATS := $(wildcard tests/lab/*.bats)
+TAP := $(wildcard tests/lab/*.t)
+PROVE := prove --timer --merge $(if $(V),-v) --exec 'contrib/tap.sh'
+TEST_ENV := BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP
+
 unit: $(UNIT_BIN)
-	@for t in $^; do $$t || exit 1; done
+	$(Q)$(TEST_ENV) $(PROVE) $^
 sim: $(SIM_BIN)
-	@for t in $^; do $$t || exit 1; done
+	$(Q)$(TEST_ENV) $(PROVE) $^
+lab-tests: all tools
+	$(Q)$(TEST_ENV) $(PROVE) $(BATS) $(TAP)
+check: deps
+	$(Q)$(MAKE) --no-print-directory lint
+	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)$(TEST_ENV) $(PROVE) $(UNIT_BIN) $(SIM_BIN) $(BATS) $(TAP)
+
+demo: deps
+	$(Q)$(MAKE) --no-print-directory all
+	$(Q)BUILD=$(abspath $(BUILD)) contrib/demo.sh
+bench: deps
+	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)BUILD=$(abspath $(BUILD)) bench/run
+
+# --- lint ---
+FORMATTED = $(wildcard include/*.h) $(shell find src tests bench -name '*.[ch]' 2>/dev/null)
+MAN := $(wildcard man/*.[1-8])
+
+format:
+	$(Q)clang-format -i $(FORMATTED)
+
+lint:
+	$(Q)contrib/lint/layers.sh
+	$(Q)contrib/lint/sizes.sh
+	$(Q)clang-format --dry-run -Werror $(FORMATTED)
+	$(Q)$(if $(MAN),mandoc -Tlint -W warning $(MAN))
+	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=portability --std=c11 -Isrc -Iinclude \
+		--suppressions-list=contrib/lint/cppcheck -j2 src
+
+# --- install ---
+DESTDIR ?=
+UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.slice)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/godwit $(DESTDIR)$(PREFIX)/include
+	install $(BUILD)/bin/godwit $(DESTDIR)$(PREFIX)/bin
+	install $(filter-out %/godwit,$(PROG_BIN)) $(DESTDIR)$(PREFIX)/libexec/godwit
+	install -m 644 $(wildcard include/godwit.h) $(DESTDIR)$(PREFIX)/include
+	$(foreach s,1 5 7 8,install -d $(DESTDIR)$(PREFIX)/share/man/man$(s)$(if $(wildcard man/*.$(s)), && \
+		install -m 644 $(wildcard man/*.$(s)) $(DESTDIR)$(PREFIX)/share/man/man$(s));)
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
+	for u in $(UNITS); do sed 's|@PREFIX@|$(PREFIX)|g' $$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}; done
+	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 644 contrib/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/godwit
 
 clean:
 	rm -rf build build-san

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <argp.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "cli/cli.h"
+
+#ifndef GODWIT_VERSION
+#define GODWIT_VERSION "0.1"
+#endif
+
+static const struct command {
+	const char *name;
+	int (*run)(int argc, char **argv);
+	const char *help;
+} commands[] = {
+	{ "lab", cmd_lab, "make, enter and remove hosts for trying things out on one machine" },
+};
+
+static void usage(FILE *out)
+{
+	fprintf(out, "usage: godwit COMMAND [OPTION...] [ARG...]\n\n"
+		     "Moves running programs from one host to another.\n\n");
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+	fprintf(out, "\n`godwit COMMAND --help` says more, and so does the manual page godwit-COMMAND(1).\n");
+}
+
+static const struct command *command_find(const char *name)
+{
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (strcmp(commands[i].name, name) == 0)
+			return &commands[i];
+	return NULL;
+}
+
+/* `godwit help run` is `godwit run --help`. */
+static int help(int argc, char **argv)
+{
+	static char option[] = "--help";
+
+	if (argc < 2 || !command_find(argv[1])) {
+		usage(stdout);
+		return argc < 2 ? CLI_OK : CLI_USAGE;
+	}
+	char *args[] = { xasprintf("godwit %s", argv[1]), option, NULL };
+
+	return command_find(argv[1])->run(2, args);
+}
+
+int main(int argc, char **argv)
+{
+	const struct command *c;
+
+	log_open("godwit");
+	argp_err_exit_status = CLI_USAGE;
+	if (argc < 2) {
+		usage(stderr);
+		return CLI_USAGE;
+	}
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("godwit " GODWIT_VERSION);
+		return CLI_OK;
+	}
+	if (strcmp(argv[1], "help") == 0 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+		return help(argc - 1, argv + 1);
+	c = command_find(argv[1]);
+	if (!c)
+		return cli_fail(CLI_USAGE, "there is no command '%s'; `godwit help` lists them", argv[1]);
+	argv[1] = xasprintf("godwit %s", c->name);
+	return c->run(argc - 1, argv + 1);
+}
