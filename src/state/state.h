@@ -48,6 +48,7 @@ struct state_source {
 	size_t n_streams;
 	struct remote *remote; /* NULL before the stop */
 	struct problems *problems;
+	Godwit__Ckpt__Requirements *requirements; /* during check: every module adds what the destination must have; malloc'ed */
 	Godwit__Ckpt__Job *job;         /* being filled; everything in it malloc'ed, freed by the generated free */
 	Godwit__Ckpt__Process *process; /* job->processes[0] */
 	const struct mm_snapshot *mm;   /* memory's private view, see memory/ */

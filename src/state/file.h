@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_STATE_FILE_H
+#define GW_STATE_FILE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "state/state.h"
+
+/*
+ * Files, as the rest of the engine sees them: what is mapped is told to file_add_mapped() at the source and asked
+ * of file_target_fd() at the destination; what has to be carried flows over the movers' own stream in four calls,
+ * two a side, once before the freeze and once in it.
+ *
+ *   source                                       destination
+ *   check:    file_check (module)                admit:    file_admit (module)
+ *   prepare:  describe, then the description ->
+ *             file_carry_serve    <- asks          file_carry_fetch, before any module's prepare
+ *                                 -> content
+ *   move:     take, then the checkpoint ->
+ *             file_carry_push     -> what changed  file_carry_pull, before any module's restore
+ *
+ * file_source_done() and file_target_done() belong on every way out, the successful one included.
+ */
+
+/* The movers' stream, sealed or not: the whole length or -errno. */
+struct file_io {
+	void *ctx;
+	int (*send)(void *ctx, const void *buf, size_t len, struct err *e);
+	int (*recv)(void *ctx, void *buf, size_t len, struct err *e);
+};
+
+/* --- source --- */
+
+/*
+ * A file that is mapped (or is the executable). `fd` is any descriptor of it, O_PATH excepted, as from
+ * /proc/PID/map_files or /proc/PID/exe; it is borrowed. `writes`: the mapping is shared and may be written through
+ * (VM_SHARED and VM_MAYWRITE). Returns the id that Region.object carries, the same one for the same file and `writes`;
+ * it stays the same from check to take. May be called in check, describe and take, in any order with file's own turn.
+ * A file that cannot move is named in s->problems (if there is a list) and still gets an id.
+ */
+int file_add_mapped(struct state_source *s, int fd, bool writes, struct err *e) must_check;
+
+/* Answers the destination's file_carry_fetch(); reads no more than it asks for. */
+int file_carry_serve(struct state_source *s, const struct file_io *io, struct err *e) must_check;
+/* In the freeze: sends again what changed since it was served. */
+int file_carry_push(struct state_source *s, const struct file_io *io, struct err *e) must_check;
+
+/* Removes the probe files by which the destination has recognised shared file systems. Idempotent; also part of
+ * file_source_done(). To be called as soon as the destination's answer to the check is known. */
+void file_probe_done(struct state_source *s);
+void file_source_done(struct state_source *s);
+
+/* --- destination --- */
+
+int file_carry_fetch(struct state_target *d, const struct file_io *io, struct err *e) must_check;
+int file_carry_pull(struct state_target *d, const struct file_io *io, struct err *e) must_check;
+
+/* The file behind an id of Job.files, open for what its mappings need (O_RDWR if one of them writes, else O_RDONLY).
+ * Borrowed: valid until file_target_done(). Works from file_carry_fetch() on. */
+int file_target_fd(struct state_target *d, uint32_t id, struct err *e) must_check;
+void file_target_done(struct state_target *d);
+
+#endif
