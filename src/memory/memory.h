@@ -12,8 +12,8 @@
 #include "memory/stream.h"
 
 /*
- * The memory of a process on its way. What the regions are is in the checkpoint message (Memory.regions, filled and
- * rebuilt by src/state/mm.c); what is in them flows here, as page data on the stream, moved by a strategy.
+ * The memory of a process on its way. What the regions are is in the checkpoint message (Memory.regions, filled
+ * and rebuilt by src/state/mm.c); what is in them flows here, as page data on the stream, moved by a strategy.
  *
  *   source                                        destination
  *   memory_source_new       at check              memory_target_new       when the blank is there
@@ -40,8 +40,10 @@ struct memory_stats {
 struct memory_strategy {
 	const char *name;
 	/* The job runs at the source, the regions exist at the destination. */
-	int (*send_before)(struct mm_snapshot *s, struct stream *stream, struct memory_stats *stats, struct err *e);
-	int (*receive_before)(struct mm_target *t, struct stream *stream, struct memory_stats *stats, struct err *e);
+	int (*send_before)(struct mm_snapshot *s, struct stream *stream, struct memory_stats *stats,
+			   struct err *e);
+	int (*receive_before)(struct mm_target *t, struct stream *stream, struct memory_stats *stats,
+			      struct err *e);
 	/* The job is stopped; the checkpoint message has gone before. */
 	int (*send)(struct mm_snapshot *s, struct stream *stream, struct memory_stats *stats, struct err *e);
 	int (*receive)(struct mm_target *t, struct stream *stream, struct memory_stats *stats, struct err *e);
@@ -56,8 +58,8 @@ const struct memory_strategy *memory_strategy_find(const char *name);
 int memory_source_new(pid_t pid, int proc, struct mm_snapshot **ret, struct err *e) must_check;
 void memory_source_free(struct mm_snapshot *s); /* NULL-safe */
 
-/* Fills `m`->regions with pages (and their flags) while the job runs. Everything in `m` is malloc'ed, as the generated
- * free expects. Called by src/state/mm.c, which adds the rest. */
+/* Fills `m`->regions with pages (and their flags) while the job runs. Everything in `m` is malloc'ed, as the
+ * generated free expects. Called by src/state/mm.c, which adds the rest. */
 int memory_source_describe(struct mm_snapshot *s, struct err *e) must_check;
 /* The same when every thread is stopped, as cheaply as can be; `r` is the stopped process. */
 int memory_source_freeze(struct mm_snapshot *s, struct remote *r, struct err *e) must_check;
@@ -66,8 +68,8 @@ int memory_source_freeze(struct mm_snapshot *s, struct remote *r, struct err *e)
 int memory_send(struct mm_snapshot *s, const struct memory_strategy *how, struct stream *stream,
 		struct memory_stats *stats, struct err *e) must_check;
 
-/* While the destination finishes and before READY is believed: nothing that only a slow look shows (advice, locks) has
- * changed between description and freeze. -EAGAIN with words: undo, and the migration may be tried again. */
+/* While the destination finishes and before READY is believed: nothing that only a slow look shows (advice, locks)
+ * has changed between description and freeze. -EAGAIN with words: undo, and the migration may be tried again. */
 int memory_source_verify(struct mm_snapshot *s, struct err *e) must_check;
 
 /* --- the destination --- */
@@ -75,8 +77,8 @@ int memory_source_verify(struct mm_snapshot *s, struct err *e) must_check;
 int memory_target_new(struct remote *r, struct mm_target **ret, struct err *e) must_check;
 void memory_target_free(struct mm_target *t); /* NULL-safe */
 
-/* Receives the pages and writes them. src/state/mm.c's restore has corrected the regions before; its finish, which sets
- * protections, runs after. */
+/* Receives the pages and writes them. src/state/mm.c's restore has corrected the regions before; its finish, which
+ * sets protections, runs after. */
 int memory_receive(struct mm_target *t, const struct memory_strategy *how, struct stream *stream,
 		   struct memory_stats *stats, struct err *e) must_check;
 

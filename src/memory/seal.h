@@ -24,9 +24,10 @@ uint32_t seal_choose(uint32_t mask); /* the best one in a mask, 0 if none is kno
 const char *seal_name(uint32_t cipher);
 
 struct seal *seal_new(uint32_t cipher, const uint8_t key[SEAL_KEY_LEN]); /* NULL: no such cipher */
-void seal_free(struct seal *s);						  /* wipes */
+void seal_free(struct seal *s);						 /* wipes */
 
-/* Encrypts `len` bytes in place; the tag follows them, so there is room for SEAL_TAG_LEN more. `head` is authenticated too. */
+/* Encrypts `len` bytes in place; the tag follows them, so there is room for SEAL_TAG_LEN more. `head` is
+ * authenticated too. */
 int seal_box(struct seal *s, uint8_t *data, size_t len, const void *head, size_t head_len) must_check;
 /* Decrypts `len` bytes (tag included) in place. -EBADMSG if a single bit is not as it was sent. */
 int seal_unbox(struct seal *s, uint8_t *data, size_t len, const void *head, size_t head_len) must_check;

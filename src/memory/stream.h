@@ -11,16 +11,17 @@
 #include "base/err.h"
 
 /*
- * The byte stream between the two movers of one migration: one TCP connection, keyed with 32 fresh random bytes that
- * came by RPC. Framed protobuf messages and raw bulk data share it, in order, both ways.
+ * The byte stream between the two movers of one migration: one TCP connection, keyed with 32 fresh random bytes
+ * that came by RPC. Framed protobuf messages and raw bulk data share it, in order, both ways.
  *
  * Both sides prove that they know the key before anything else is said, on a plain link too. A sealed stream is
  * encrypted and authenticated record by record, under keys of its own for each direction; a plain one carries the
  * bytes as they are (links that both sides call trusted). Both sides must want the same, else -EPROTO.
  *
  * Nothing here blocks beyond the deadline. What goes wrong, for all functions: -ETIME at the deadline, -ECONNRESET
- * when the peer has gone, -ECANCELED when the watched descriptor became readable, -EPROTO or -EBADMSG when the peer
- * does not speak the protocol or the bytes were tampered with. After an error the stream is good for stream_free only.
+ * when the peer has gone, -ECANCELED when the watched descriptor became readable, -EPROTO or -EBADMSG when the
+ * peer does not speak the protocol or the bytes were tampered with. After an error the stream is good for
+ * stream_free only.
  */
 
 #define STREAM_KEY_LEN 32
@@ -29,12 +30,14 @@
 
 struct stream;
 
-/* A listening socket (non-blocking, close-on-exec) at a numeric IPv4 or IPv6 address and an ephemeral port, or -errno. */
+/* A listening socket (non-blocking, close-on-exec) at a numeric IPv4 or IPv6 address and an ephemeral port, or
+ * -errno. */
 int stream_listen(const char *address, uint16_t *ret_port, struct err *e) must_check;
 
 /*
  * The destination's side: takes connections from the listener until one proves that it knows the key (others are
- * dropped), within `deadline_us` of now_us()'s clock. The listener stays the caller's. `watch` as in stream_watch, -1: nothing.
+ * dropped), within `deadline_us` of now_us()'s clock. The listener stays the caller's. `watch` as in stream_watch,
+ * -1: nothing.
  */
 int stream_accept(int listener, const uint8_t key[STREAM_KEY_LEN], bool sealed, uint64_t deadline_us, int watch,
 		  struct stream **ret, struct err *e) must_check;
@@ -42,8 +45,8 @@ int stream_accept(int listener, const uint8_t key[STREAM_KEY_LEN], bool sealed, 
 int stream_connect(const char *address, uint16_t port, const uint8_t key[STREAM_KEY_LEN], bool sealed,
 		   uint64_t deadline_us, int watch, struct stream **ret, struct err *e) must_check;
 /* The same over a connected stream socket that is handed over (tests, socketpairs). `client`: speaks first. */
-int stream_open(int fd, bool client, const uint8_t key[STREAM_KEY_LEN], bool sealed, uint64_t deadline_us, int watch,
-		struct stream **ret, struct err *e) must_check;
+int stream_open(int fd, bool client, const uint8_t key[STREAM_KEY_LEN], bool sealed, uint64_t deadline_us,
+		int watch, struct stream **ret, struct err *e) must_check;
 void stream_free(struct stream *s); /* NULL-safe; closes */
 
 /* For poll(): readable is a hint only; stream_pending says whether bytes wait in our own buffers. */
@@ -54,7 +57,8 @@ const char *stream_cipher(const struct stream *s); /* "plain", "aes256-gcm", "ch
 
 /* From now on nothing blocks beyond that moment of now_us()'s clock. */
 void stream_set_deadline(struct stream *s, uint64_t deadline_us);
-/* While blocked, give up with -ECANCELED as soon as `fd` is readable or hung up: the mover's control socket. -1: nothing. */
+/* While blocked, give up with -ECANCELED as soon as `fd` is readable or hung up: the mover's control socket. -1:
+ * nothing. */
 void stream_watch(struct stream *s, int fd);
 
 /* Sends one message at once. `m` NULL: a message without content. Types are the callers', never 0. */
@@ -83,8 +87,8 @@ int stream_write(struct stream *s, const void *buf, size_t len, struct err *e) m
 int stream_flush(struct stream *s, struct err *e) must_check;
 
 /*
- * Reading without a copy: stream_peek waits until at least one byte is there and shows what is, at most STREAM_ROOM_MAX
- * bytes, already authenticated; stream_consume says how many were used.
+ * Reading without a copy: stream_peek waits until at least one byte is there and shows what is, at most
+ * STREAM_ROOM_MAX bytes, already authenticated; stream_consume says how many were used.
  */
 int stream_peek(struct stream *s, const void **ret_at, size_t *ret_len, struct err *e) must_check;
 void stream_consume(struct stream *s, size_t len);
