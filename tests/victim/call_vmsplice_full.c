@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A vmsplice() that waits for room in a pipe. */
+#include "victim.h"
+#include <sys/uio.h>
+
+static int ends[2], source;
+static uint8_t page[PAGE] __attribute__((aligned(PAGE)));
+
+static long do_call(void *arg)
+{
+	struct iovec v = { page, PAGE };
+
+	(void)arg;
+	return vmsplice(ends[1], &v, 1, 0);
+}
+
+/* The pipe is full; once one page is out of it the call puts one page in. */
+int main(void)
+{
+	struct caller c = { .call = do_call };
+	uint8_t got[PAGE];
+	int pages = 0;
+	ssize_t n;
+
+	must(pipe2(ends, O_NONBLOCK) == 0);
+	while (write(ends[1], page, PAGE) == (ssize_t)PAGE)
+		pages++;
+	must(fcntl(ends[0], F_SETFL, 0) == 0 && fcntl(ends[1], F_SETFL, 0) == 0);
+	pattern_fill(page, PAGE, 13);
+	source = -1;
+	caller_start(&c, SYS_vmsplice);
+	caller_move(&c, SYS_vmsplice);
+	must(read(ends[0], got, PAGE) == (ssize_t)PAGE);
+	caller_join(&c);
+	check(c.ret == (long)PAGE, "the call returned %ld, %s", c.ret, strerror(c.err));
+	for (int i = 0; i < pages; i++) {
+		n = read(ends[0], got, PAGE);
+		check(n == (ssize_t)PAGE, "the pipe gave %zd", n);
+	}
+	pattern_check(got, PAGE, 13);
+	return done();
+}
