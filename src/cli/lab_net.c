@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "cli/lab.h"
+
+static int enter_netns(pid_t pid)
+{
+	_cleanup_fd_ int fd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	return fd < 0 || setns(fd, CLONE_NEWNET) < 0 ? -errno : 0;
+}
+
+static void run_tool(const char *tool, pid_t pid, int in, int out)
+{
+	if (pid && enter_netns(pid) < 0)
+		_exit(126);
+	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0)
+		_exit(126);
+	execlp(tool, tool, "-batch", "-", NULL);
+	_exit(127);
+}
+
+/* The script is small (a few lines a host), so that it fits into the pipe and nobody has to feed it. */
+int net_batch(const char *tool, pid_t pid, const char *script, struct err *e)
+{
+	int in[2] = { -EBADF, -EBADF }, out[2] = { -EBADF, -EBADF }, status = 0;
+	char text[600];
+	size_t used = 0;
+	ssize_t n;
+	pid_t child;
+
+	if (pipe2(in, O_CLOEXEC) < 0 || pipe2(out, O_CLOEXEC) < 0)
+		return err_errno(e, "pipe");
+	child = fork();
+	if (child < 0)
+		return err_errno(e, "fork");
+	if (child == 0)
+		run_tool(tool, pid, in[0], out[1]);
+	fd_close(&in[0]);
+	fd_close(&out[1]);
+	if (fd_write_full(in[1], script, strlen(script)) < 0)
+		log_debug("%s does not take its script", tool);
+	fd_close(&in[1]);
+	while ((n = read(out[0], text + used, sizeof text - 1 - used)) > 0)
+		used += (size_t)n;
+	text[used] = '\0';
+	fd_close(&out[0]);
+	while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+		;
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 127)
+		return err_set(e, -ENOENT, "'%s' is not installed (Debian: iproute2)", tool);
+	if (status)
+		return err_set(e, -EIO, "%s: %s", tool, text);
+	return 0;
+}
+
+int net_make_switch(const struct lab *lab, struct err *e)
+{
+	_cleanup_free_ char *script = xasprintf("link set lo up\n"
+						"link add %s-br type bridge mcast_snooping 0\n"
+						"link set %s-br up\n",
+						lab->prefix, lab->prefix);
+
+	return net_batch("ip", lab_pid(lab, 0), script, e);
+}
+
+static int set_rate(const struct lab *lab, pid_t pid, const char *device, struct err *e)
+{
+	_cleanup_free_ char *script = NULL;
+
+	if (!*lab->rate)
+		return 0;
+	script = xasprintf("qdisc add dev %s root tbf rate %s burst 32kb latency 100ms\n", device, lab->rate);
+	return net_batch("tc", pid, script, e);
+}
+
+int net_plug(const struct lab *lab, unsigned int first, unsigned int last, struct err *e)
+{
+	pid_t sw = lab_pid(lab, 0);
+
+	for (unsigned int h = first; h <= last; h++) {
+		_cleanup_free_ char *port = xasprintf("%s-h%u", lab->prefix, h);
+		/* A host that is switched off and on again keeps its hardware address, as real ones do. */
+		_cleanup_free_ char *script = xasprintf(
+			"link add %s type veth peer name eth0 address 02:67:%02x:%02x:00:%02x netns %d\n"
+			"link set %s master %s-br\n"
+			"link set %s up\n",
+			port, lab->net[0], lab->net[1], h, (int)lab_pid(lab, h), port, lab->prefix, port);
+		int r = net_batch("ip", sw, script, e);
+
+		if (r == 0)
+			r = set_rate(lab, sw, port, e);
+		if (r < 0)
+			return err_wrap(e, "host h%u", h);
+	}
+	return 0;
+}
+
+int net_unplug(const struct lab *lab, unsigned int host, struct err *e)
+{
+	_cleanup_free_ char *script = xasprintf("link del %s-h%u\n", lab->prefix, host);
+
+	return net_batch("ip", lab_pid(lab, 0), script, e);
+}
+
+int net_set_link(const struct lab *lab, unsigned int host, bool up, struct err *e)
+{
+	_cleanup_free_ char *script = xasprintf("link set %s-h%u %s\n", lab->prefix, host, up ? "up" : "down");
+
+	return net_batch("ip", lab_pid(lab, 0), script, e);
+}
+
+/* The route lets a program multicast without naming an interface. */
+int net_configure(const char *address, const char *rate, struct err *e)
+{
+	_cleanup_free_ char *script = xasprintf("link set lo up\n"
+						"addr add %s/24 brd + dev eth0\n"
+						"link set eth0 up\n"
+						"route add 224.0.0.0/4 dev eth0\n",
+						address);
+	struct lab self = { 0 };
+	int r = net_batch("ip", 0, script, e);
+
+	snprintf(self.rate, sizeof self.rate, "%s", rate);
+	return r < 0 ? r : set_rate(&self, 0, "eth0", e);
+}
