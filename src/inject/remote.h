@@ -23,23 +23,22 @@ typedef struct {
 } raddr_t; /* an address in the other process; cannot be dereferenced here by accident */
 
 struct remote_thread {
-	pid_t tid;  /* in our pid namespace */
-	pid_t vtid; /* in its own */
+	pid_t tid;		      /* in our pid namespace */
+	pid_t vtid;		      /* in its own */
 	struct user_regs_struct regs; /* at the stop: what it goes home to. The caller may correct them */
 	uint64_t sigmask;
 	struct {
 		uint64_t ptr;
 		uint32_t len, sig, flags, pad;
 	} rseq;
-	bool in_call;      /* it was in a system call when asked before the stop, or regs say so */
-	uint64_t call_nr;  /* /proc/PID/task/TID/syscall before the stop */
-	uint64_t call_arg[6];
-	int64_t call_remaining_ns; /* of the call's timeout, -1: none or unknown */
+	long call_nr;		   /* the system call it was stopped in, -1: none (it was in its own code) */
+	int64_t call_remaining_ns; /* of the call's timeout at the stop, -1: none or unknown */
 };
 
 struct remote {
 	pid_t pid;
-	struct remote_thread *threads; /* leader first */
+	pid_t vpid;
+	struct remote_thread *threads; /* leader first; the array moves when threads are added */
 	size_t n_threads;
 	raddr_t agent; /* start of the agent's mapping, 0 while there is none */
 	uint64_t stopped_at_us;
@@ -48,18 +47,37 @@ struct remote {
 
 /* --- the life of a session; each has its undo --- */
 
-/* Seizes every thread without stopping any (PTRACE_SEIZE): what can be done before the freeze. Refuses a process that
- * is traced already. */
-int remote_seize(struct remote *r, pid_t pid, struct err *e) must_check;
+/* Looks at a process and prepares what can be prepared before the freeze; touches nothing. Refuses a process that
+ * is traced already (-EBUSY), and one of another architecture (-ENOEXEC). On failure there is nothing to undo. */
+int remote_open(struct remote *r, pid_t pid, struct err *e) must_check;
 
-/* Stops all threads, until no new one appears, within `deadline_us`; else lets all run again: -ETIME. */
+/* Seizes and stops all threads, until no new one appears, within `deadline_us` (of CLOCK_MONOTONIC); else -ETIME.
+ * Then whoever could be stopped runs again, but a thread that could not is free only when the caller exits. A
+ * thread that is created by a traced one later (at the destination) is traced and stopped from its start; see
+ * remote_adopt. */
 int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e) must_check;
+
+/* As remote_stop for a process of one thread that will make others by clone3 in a batch: those are traced from
+ * birth. */
+int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e) must_check;
+
+/* The thread that a clone3 in a batch made, now stopped: appended to r->threads. `vtid` is what clone3 returned.
+ */
+int remote_adopt(struct remote *r, pid_t vtid, struct err *e) must_check;
+
+/* Size of the agent's mapping, and the lowest hole for one: the caller adds what is `busy` elsewhere (pairs start,
+ * end; any order; may be NULL). 0 if there is none. */
+size_t remote_agent_size(void);
+raddr_t remote_agent_hole(const struct remote *r, const uint64_t (*busy)[2], size_t n_busy);
 
 /* Maps the agent. All threads are stopped. `at` 0: any hole; else exactly there. */
 int remote_agent_map(struct remote *r, raddr_t at, struct err *e) must_check;
 int remote_agent_unmap(struct remote *r, struct err *e) must_check;
 
-/* Gives every thread its `regs`, mask and rseq state, detaches: the process goes on as if never touched. NULL-safe, idempotent. */
+/* A file descriptor that the agent closes on its way home if we die, e.g. a pipe's end: -1 forgets all of them. */
+void remote_undo_close(struct remote *r, int fd);
+
+/* Gives every thread its `regs` and mask, detaches: the process goes on as if never touched. Idempotent. */
 void remote_release(struct remote *r);
 void remote_done(struct remote *r); /* frees; releases first if need be */
 
@@ -74,8 +92,8 @@ int remote_write(const struct remote *r, raddr_t to, const void *from, size_t le
 struct batch_call {
 	uint64_t nr;
 	uint64_t arg[6];
-	uint8_t from[6];      /* 0: arg is a value; 1: arg is an index, the result of that call; 2: offset into data */
-	const char *expect;   /* batch_run fails with these words if the result is negative */
+	uint8_t from[6]; /* 0: arg is a value; 1: arg is an index, the result of that call; 2: offset into data */
+	const char *expect; /* batch_run fails with these words if the result is negative */
 	int64_t ret;
 };
 
@@ -91,23 +109,40 @@ struct barg { /* an argument of a batched call */
 	uint64_t value;
 	uint8_t from;
 };
-static inline struct barg bval(uint64_t v) { return (struct barg){ v, 0 }; }
-static inline struct barg bres(int call) { return (struct barg){ (uint64_t)call, 1 }; }
-static inline struct barg bdata(uint32_t offset) { return (struct barg){ offset, 2 }; }
+static inline struct barg bval(uint64_t v)
+{
+	return (struct barg) { v, 0 };
+}
+static inline struct barg bres(int call)
+{
+	return (struct barg) { (uint64_t)call, 1 };
+}
+static inline struct barg bdata(uint32_t offset)
+{
+	return (struct barg) { offset, 2 };
+}
 
 void batch_init(struct batch *b);
-/* Appends a call; returns its index. Missing arguments are 0: batch_call(b, "umask", SYS_umask, bval(022)). `expect` NULL: any result will do. */
+/* Appends a call; returns its index. Missing arguments are 0: batch_call(b, "umask", SYS_umask, bval(022)).
+ * `expect` NULL: any result will do. */
 int batch_call_n(struct batch *b, const char *expect, long nr, const struct barg *args, size_t n);
-#define batch_call(b, expect, nr, ...) \
-	batch_call_n(b, expect, nr, (const struct barg[]){ bval(0), ##__VA_ARGS__ } + 1, \
-		     sizeof((const struct barg[]){ bval(0), ##__VA_ARGS__ }) / sizeof(struct barg) - 1)
+#define batch_call(b, expect, nr, ...)                                                                            \
+	batch_call_n(b, expect, nr, (const struct barg[]) { bval(0), ##__VA_ARGS__ } + 1,                         \
+		     sizeof((const struct barg[]) { bval(0), ##__VA_ARGS__ }) / sizeof(struct barg) - 1)
 /* Data that travels along; returns its offset, for bdata(). batch_room: zeroes, for results. 8-byte aligned. */
 uint32_t batch_put(struct batch *b, const void *data, size_t len);
 uint32_t batch_room(struct batch *b, size_t len);
-static inline void *batch_at(struct batch *b, uint32_t offset) { return b->data + offset; }
-static inline int64_t batch_ret(const struct batch *b, int call) { return b->call[call].ret; }
+static inline void *batch_at(struct batch *b, uint32_t offset)
+{
+	return b->data + offset;
+}
+static inline int64_t batch_ret(const struct batch *b, int call)
+{
+	return b->call[call].ret;
+}
 
-/* Runs the whole batch in that thread and brings results and data back. A batch never contains a call that sleeps. */
+/* Runs the whole batch in that thread and brings results and data back. A batch never contains a call that sleeps.
+ */
 int batch_run(struct remote *r, struct remote_thread *t, struct batch *b, struct err *e) must_check;
 /* True if `more` calls and bytes still fit; else run it, batch_init, go on. */
 static inline bool batch_fits(const struct batch *b, unsigned calls, size_t bytes)
@@ -115,8 +150,13 @@ static inline bool batch_fits(const struct batch *b, unsigned calls, size_t byte
 	return b->n_calls + calls <= BATCH_CALLS_MAX && b->data_len + bytes + 8 <= BATCH_DATA_MAX;
 }
 
-/* One call, when speed does not matter. Returns its result (negative errno of the call, or of the session through *e). */
-int64_t remote_call(struct remote *r, struct remote_thread *t, struct err *e, long nr, const uint64_t args[6]) must_check;
+/* For tests: lets the thread start a batch of one call, and kills the caller there. */
+void remote_die_in_batch(struct remote *r, struct remote_thread *t) __attribute__((noreturn));
+
+/* One call, when speed does not matter. Returns its result (negative errno of the call, or of the session through
+ * *e). */
+int64_t remote_call(struct remote *r, struct remote_thread *t, struct err *e, long nr,
+		    const uint64_t args[6]) must_check;
 
 /* Opens here what is open there (pidfd_getfd). */
 int remote_getfd(const struct remote *r, int fd, struct err *e) must_check;

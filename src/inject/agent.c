@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/util.h"
+#include "inject/internal.h"
+
+#define HOLE_LOWEST 0x10000u	     /* below, hosts may forbid it (vm.mmap_min_addr) */
+#define HOLE_HIGHEST 0x7fff00000000u /* stay clear of the end of user space */
+#define PAGE 4096u
+
+size_t remote_agent_size(void)
+{
+	return ALIGN_UP(AGENT_CODE_SIZE + sizeof(struct agent_data), (size_t)PAGE);
+}
+
+static int by_start(const void *a, const void *b)
+{
+	const uint64_t *x = a, *y = b;
+
+	return (x[0] > y[0]) - (x[0] < y[0]);
+}
+
+/* The lowest hole: programs are given their memory from above, so it stays free for longest. */
+raddr_t remote_agent_hole(const struct remote *r, const uint64_t (*busy)[2], size_t n_busy)
+{
+	_cleanup_free_ char *maps = NULL;
+	uint64_t(*taken)[2] = NULL;
+	uint64_t at = HOLE_LOWEST;
+	size_t n = 0, room = n_busy + 64, size = remote_agent_size() + 2 * PAGE;
+
+	if (fd_slurp(r->link->proc, "maps", 64u << 20, &maps) < 0)
+		return (raddr_t) { 0 };
+	taken = xmalloc(room * sizeof *taken);
+	if (n_busy)
+		memcpy(taken, busy, n_busy * sizeof *taken);
+	n = n_busy;
+	for (char *line = maps; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
+		if (n == room)
+			taken = xrealloc(taken, (room *= 2) * sizeof *taken);
+		if (sscanf(line, "%lx-%lx", &taken[n][0], &taken[n][1]) == 2)
+			n++;
+	}
+	qsort(taken, n, sizeof *taken, by_start);
+	for (size_t i = 0; i < n && taken[i][0] < at + size; i++)
+		if (taken[i][1] > at)
+			at = taken[i][1];
+	free(taken);
+	return (raddr_t) { at + size > HOLE_HIGHEST ? 0 : at + PAGE };
+}
+
+static void agent_prepare_data(struct remote *r, struct agent_data *d)
+{
+	d->batch_mask = batch_mask(r->link);
+	d->stack_top = r->link->data + offsetof(struct agent_data, stack) + AGENT_STACK_SIZE;
+}
+
+static int agent_fill(struct remote *r, struct err *e)
+{
+	size_t len = (size_t)(agent_blob_end - agent_blob_start);
+	_cleanup_free_ struct agent_data *d = xcalloc(1, offsetof(struct agent_data, undo));
+	int err;
+
+	/* The code is not writable for the process itself, so this goes past remote_write's first way. */
+	if (pwrite(r->link->mem, agent_blob_start, len, (off_t)r->agent.a) != (ssize_t)len)
+		return err_errno(e, "cannot write the agent into process %d", r->pid);
+	agent_prepare_data(r, d);
+	err = remote_write(r, (raddr_t) { r->link->data }, d, offsetof(struct agent_data, undo));
+	return err < 0 ? err_code(e, err, "cannot write the agent's data into process %d", r->pid) : 0;
+}
+
+int remote_agent_map(struct remote *r, raddr_t at, struct err *e)
+{
+	struct remote_thread *t = &r->threads[0];
+	size_t size = remote_agent_size();
+	int64_t got;
+	int err;
+
+	if (!at.a)
+		at = remote_agent_hole(r, NULL, 0);
+	if (!at.a)
+		return err_set(e, -ENOMEM, "process %d has no room for the agent", r->pid);
+	/* Never writable and executable at once: some programs have asked the kernel to refuse that (PR_SET_MDWE).
+	 */
+	got = foothold_call(r, t, e, SYS_mmap,
+			    (uint64_t[6]) { at.a, size, PROT_READ | PROT_EXEC,
+					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0 });
+	if (got < 0)
+		return err_code(e, (int)got, "cannot map the agent into process %d", r->pid);
+	r->agent = at;
+	r->link->data = at.a + AGENT_CODE_SIZE;
+	got = foothold_call(r, t, e, SYS_mprotect,
+			    (uint64_t[6]) { r->link->data, size - AGENT_CODE_SIZE, PROT_READ | PROT_WRITE });
+	if (got < 0)
+		return err_code(e, (int)got, "cannot map the agent's data into process %d", r->pid);
+	err = agent_fill(r, e);
+	if (err < 0)
+		return err;
+	foothold_remove(r);
+	return 0;
+}
+
+int remote_agent_unmap(struct remote *r, struct err *e)
+{
+	int64_t got;
+
+	if (!r->agent.a)
+		return 0;
+	got = foothold_call(r, &r->threads[0], e, SYS_munmap, (uint64_t[6]) { r->agent.a, remote_agent_size() });
+	foothold_remove(r);
+	if (got < 0)
+		return err_code(e, (int)got, "cannot unmap the agent from process %d", r->pid);
+	r->agent.a = 0;
+	return 0;
+}
+
+void remote_undo_close(struct remote *r, int fd)
+{
+	struct agent_call *c;
+
+	if (fd < 0) {
+		r->link->n_undo = 0;
+		return;
+	}
+	if (r->link->n_undo == AGENT_UNDO_MAX)
+		return;
+	c = &r->link->undo[r->link->n_undo++];
+	memset(c, 0, sizeof *c);
+	c->nr = SYS_close;
+	c->arg[0] = (uint64_t)fd;
+}

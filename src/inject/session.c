@@ -1,0 +1,281 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "inject/internal.h"
+
+#ifndef PTRACE_EVENT_STOP
+#define PTRACE_EVENT_STOP 128
+#endif
+
+static uint64_t status_hex(const char *status, const char *name)
+{
+	const char *at = strstr(status, name);
+
+	return at ? strtoull(at + strlen(name), NULL, 16) : 0;
+}
+
+/* A signal that this process does not handle and whose default is to be ignored: it can ring without a trace. One
+ * that is pending would be confused with it. SIGCONT comes last, since it wakes a stopped process. */
+static void choose_doorbell(struct remote *r, const char *status)
+{
+	static const int candidates[] = { SIGWINCH, SIGURG, SIGCHLD, SIGCONT };
+	uint64_t bad = status_hex(status, "\nSigCgt:") | status_hex(status, "\nShdPnd:") |
+		       status_hex(status, "\nSigPnd:");
+
+	r->link->doorbell = SIGWINCH;
+	for (size_t i = 0; i < ARRAY_LEN(candidates); i++) {
+		if (bad >> (candidates[i] - 1) & 1)
+			continue;
+		r->link->doorbell = candidates[i];
+		return;
+	}
+	log_warn("pid %d handles every signal that could serve as a doorbell", r->pid);
+}
+
+static int look(struct remote *r, struct err *e)
+{
+	_cleanup_free_ char *status = NULL;
+	const char *line;
+	int tracer;
+	ssize_t n = fd_slurp(r->link->proc, "status", 65536, &status);
+
+	if (n < 0)
+		return err_set(e, -ESRCH, "process %d has ended", r->pid);
+	line = strstr(status, "\nTracerPid:");
+	tracer = line ? atoi(line + 11) : 0;
+	if (tracer && !r->link->stopped)
+		return err_set(e, -EBUSY, "process %d is being traced by process %d", r->pid, tracer);
+	choose_doorbell(r, status);
+	return 0;
+}
+
+int remote_open(struct remote *r, pid_t pid, struct err *e)
+{
+	char path[32];
+	sigset_t chld;
+	int err;
+
+	memset(r, 0, sizeof *r);
+	r->pid = pid;
+	r->link = xcalloc(1, sizeof *r->link);
+	(void)snprintf(path, sizeof path, "/proc/%d", pid);
+	r->link->mem = -EBADF;
+	r->link->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (r->link->proc >= 0)
+		r->link->mem = openat(r->link->proc, "mem", O_RDWR | O_CLOEXEC);
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	(void)sigprocmask(SIG_BLOCK, &chld, NULL);
+	if (r->link->mem < 0)
+		err = err_errno(e, "cannot open process %d", pid);
+	else
+		err = look(r, e);
+	if (!err)
+		err = threads_list(r, e);
+	if (err >= 0 && !r->n_threads)
+		err = err_set(e, -ESRCH, "process %d has ended", pid);
+	if (err < 0) {
+		remote_done(r);
+		return err;
+	}
+	r->vpid = r->threads[0].vtid;
+	foothold_find(r);
+	return 0;
+}
+
+/* A signal may have been on its way: it is delivered as ever, and the stop that we asked for follows. */
+static int wait_stopped(pid_t tid, uint64_t deadline_us)
+{
+	for (;;) {
+		int status;
+		int err = trace_wait(tid, deadline_us, &status);
+
+		if (err < 0)
+			return err;
+		if (status >> 16 == PTRACE_EVENT_STOP)
+			return 0;
+		err = trace_go(tid, status >> 16 ? 0 : WSTOPSIG(status));
+		if (err < 0)
+			return err;
+	}
+}
+
+static int seize_from(struct remote *r, size_t first, struct err *e)
+{
+	for (size_t i = first; i < r->n_threads;) {
+		pid_t tid = r->threads[i].tid;
+
+		if (ptrace(PTRACE_SEIZE, tid, 0, r->link->options) < 0) {
+			if (errno != ESRCH)
+				return err_errno(e, "cannot trace thread %d", r->threads[i].vtid);
+			threads_remove(r, i);
+			continue;
+		}
+		(void)ptrace(PTRACE_INTERRUPT, tid, 0, 0);
+		if (!r->stopped_at_us)
+			r->stopped_at_us = now_us();
+		i++;
+	}
+	return 0;
+}
+
+static int wait_from(struct remote *r, size_t first, uint64_t deadline_us, struct err *e)
+{
+	for (size_t i = first; i < r->n_threads;) {
+		int err = wait_stopped(r->threads[i].tid, deadline_us);
+
+		if (err == -ESRCH) {
+			threads_remove(r, i);
+			continue;
+		}
+		if (err < 0)
+			return err_set(e, err,
+				       "thread %d cannot be stopped: it sleeps in the kernel and cannot be woken",
+				       r->threads[i].vtid);
+		i++;
+	}
+	return 0;
+}
+
+/* New threads appear only as long as one runs: the first list without a new one, taken when all that are known are
+ * stopped, is complete. */
+static int stop_all(struct remote *r, uint64_t deadline_us, struct err *e)
+{
+	size_t known = 0;
+
+	for (;;) {
+		int err = seize_from(r, known, e);
+
+		if (!err)
+			err = wait_from(r, known, deadline_us, e);
+		if (err < 0)
+			return err;
+		known = r->n_threads;
+		err = threads_list(r, e);
+		if (err <= 0)
+			return err;
+	}
+}
+
+int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e)
+{
+	int err;
+
+	r->link->stopped = true;
+	r->stopped_at_us = 0;
+	err = stop_all(r, deadline_us, e);
+	if (!err && !r->n_threads)
+		err = err_set(e, -ESRCH, "process %d has ended", r->pid);
+	for (size_t i = 0; !err && i < r->n_threads; i++)
+		err = thread_read(r, &r->threads[i], e);
+	if (!err) /* dispositions may have changed since remote_open */
+		err = look(r, e);
+	if (err < 0)
+		remote_release(r);
+	return err;
+}
+
+int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e)
+{
+	r->link->options = PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+	return remote_stop(r, deadline_us, e);
+}
+
+int remote_adopt(struct remote *r, pid_t vtid, struct err *e)
+{
+	size_t known = r->n_threads;
+	int err = threads_list(r, e);
+
+	if (err < 0)
+		return err;
+	if (r->n_threads != known + 1 || r->threads[known].vtid != vtid)
+		return err_set(e, -EPROTO, "thread %d did not appear", vtid);
+	err = wait_stopped(r->threads[known].tid, now_us() + 5000000);
+	if (err < 0)
+		return err_code(e, err, "new thread %d does not stop", vtid);
+	return thread_read(r, &r->threads[known], e);
+}
+
+void remote_release(struct remote *r)
+{
+	if (!r->link || !r->link->stopped)
+		return;
+	foothold_remove(r);
+	for (size_t i = 0; i < r->n_threads; i++) {
+		struct remote_thread *t = &r->threads[i];
+
+		(void)ptrace(PTRACE_DETACH, t->tid, 0, 0);
+	}
+	if (r->link->kept_stop)
+		(void)kill(r->pid, SIGSTOP);
+	r->link->kept_stop = false;
+	r->link->stopped = false;
+}
+
+void remote_done(struct remote *r)
+{
+	if (!r->link)
+		return;
+	remote_release(r);
+	fd_close(&r->link->mem);
+	fd_close(&r->link->proc);
+	free(r->link);
+	free(r->threads);
+	memset(r, 0, sizeof *r);
+}
+
+/* --- memory --- */
+
+int remote_read(const struct remote *r, raddr_t from, void *to, size_t len)
+{
+	struct iovec here = { .iov_base = to, .iov_len = len };
+	struct iovec there = { .iov_base = (void *)from.a, .iov_len = len };
+	ssize_t n;
+
+	if (process_vm_readv(r->pid, &here, 1, &there, 1, 0) == (ssize_t)len)
+		return 0;
+	n = pread(r->link->mem, to, len, (off_t)from.a); /* sees what is mapped without read permission, too */
+	if (n < 0)
+		return errno == EIO ? -EFAULT : -errno;
+	return (size_t)n == len ? 0 : -EFAULT;
+}
+
+int remote_write(const struct remote *r, raddr_t to, const void *from, size_t len)
+{
+	struct iovec here = { .iov_base = (void *)(uintptr_t)from, .iov_len = len };
+	struct iovec there = { .iov_base = (void *)to.a, .iov_len = len };
+	ssize_t n;
+
+	if (process_vm_writev(r->pid, &here, 1, &there, 1, 0) == (ssize_t)len)
+		return 0;
+	n = pwrite(r->link->mem, from, len, (off_t)to.a);
+	if (n < 0)
+		return errno == EIO ? -EFAULT : -errno;
+	return (size_t)n == len ? 0 : -EFAULT;
+}
+
+int remote_getfd(const struct remote *r, int fd, struct err *e)
+{
+	int pidfd = (int)syscall(SYS_pidfd_open, r->pid, 0);
+	int got;
+
+	if (pidfd < 0)
+		return err_errno(e, "cannot open process %d", r->pid);
+	got = (int)syscall(SYS_pidfd_getfd, pidfd, fd, 0);
+	if (got < 0)
+		got = err_errno(e, "cannot take descriptor %d of process %d", fd, r->pid);
+	(void)close(pidfd);
+	return got;
+}

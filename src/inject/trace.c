@@ -1,0 +1,142 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <sys/ptrace.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "inject/internal.h"
+
+#define BATCH_DEADLINE_US 60000000u
+
+/* A stop of a traced thread raises SIGCHLD in its tracer, which keeps that signal blocked; so there is no moment
+ * between the look and the sleep in which a stop could be missed. */
+int trace_wait(pid_t tid, uint64_t deadline_us, int *ret_status)
+{
+	sigset_t chld;
+
+	(void)sigemptyset(&chld);
+	(void)sigaddset(&chld, SIGCHLD);
+	for (;;) {
+		pid_t got = waitpid(tid, ret_status, __WALL | WNOHANG);
+		uint64_t now;
+		struct timespec left;
+
+		if (got == tid)
+			return WIFSTOPPED(*ret_status) ? 0 : -ESRCH;
+		if (got < 0 && errno != EINTR)
+			return -ESRCH;
+		now = now_us();
+		if (now >= deadline_us)
+			return -ETIME;
+		left.tv_sec = (time_t)((deadline_us - now) / 1000000);
+		left.tv_nsec = (long)((deadline_us - now) % 1000000 * 1000);
+		(void)sigtimedwait(&chld, NULL, &left);
+	}
+}
+
+static int request(int what, pid_t tid, uintptr_t addr, uintptr_t data)
+{
+	return ptrace(what, tid, addr, data) < 0 ? -errno : 0;
+}
+
+int trace_get_regs(pid_t tid, struct user_regs_struct *regs)
+{
+	return request(PTRACE_GETREGS, tid, 0, (uintptr_t)regs);
+}
+
+int trace_set_regs(pid_t tid, const struct user_regs_struct *regs)
+{
+	return request(PTRACE_SETREGS, tid, 0, (uintptr_t)regs);
+}
+
+int trace_get_mask(pid_t tid, uint64_t *mask)
+{
+	return request(PTRACE_GETSIGMASK, tid, sizeof *mask, (uintptr_t)mask);
+}
+
+int trace_set_mask(pid_t tid, uint64_t mask)
+{
+	return request(PTRACE_SETSIGMASK, tid, sizeof mask, (uintptr_t)&mask);
+}
+
+int trace_go(pid_t tid, int signal)
+{
+	return request(PTRACE_CONT, tid, 0, (uintptr_t)signal);
+}
+
+/* What a stop on the way to the doorbell means. 1: rung; 0: let it go on; else an error. */
+static int judge_stop(struct remote *r, pid_t tid, int status, uint64_t rang, struct user_regs_struct *regs,
+		      struct err *e)
+{
+	int sig = WSTOPSIG(status);
+	int err;
+
+	if (status >> 16) /* PTRACE_EVENT_STOP of a group stop, PTRACE_EVENT_CLONE: nothing to us here */
+		return 0;
+	if (sig == SIGSTOP) {
+		r->link->kept_stop = true;
+		return 0;
+	}
+	err = trace_get_regs(tid, regs);
+	if (err < 0)
+		return err_code(e, err, "cannot read the registers of thread %d", tid);
+	if (sig == r->link->doorbell)
+		return regs->rip == rang;
+	return err_set(e, -EIO, "thread %d got signal %d at %#llx while it worked for us", tid, sig,
+		       (unsigned long long)regs->rip);
+}
+
+static int run_to_doorbell(struct remote *r, struct remote_thread *t, uint64_t rang, struct user_regs_struct *regs,
+			   struct err *e)
+{
+	uint64_t deadline = now_us() + BATCH_DEADLINE_US;
+
+	for (;;) {
+		int status;
+		int err = trace_go(t->tid, 0);
+
+		if (err < 0)
+			return err_code(e, err, "cannot let thread %d run", t->tid);
+		err = trace_wait(t->tid, deadline, &status);
+		if (err < 0)
+			return err_set(e, err,
+				       err == -ESRCH ? "the process has ended"
+						     : "thread %d does not come back from a batch",
+				       t->tid);
+		err = judge_stop(r, t->tid, status, rang, regs, e);
+		if (err)
+			return err < 0 ? err : 0;
+	}
+}
+
+/*
+ * The order matters should we be killed between two of these requests. On the way in: registers, then mask; if
+ * only the registers were set, the thread runs our code under its own mask and that code restores the same mask.
+ * On the way out: mask, then registers; if only the mask was set, the thread goes on in our code, and home,
+ * likewise.
+ */
+int trace_run(struct remote *r, struct remote_thread *t, const struct user_regs_struct *go, uint64_t rang,
+	      struct user_regs_struct *after, struct err *e)
+{
+	struct user_regs_struct regs;
+	int err, home;
+
+	err = trace_set_regs(t->tid, go);
+	if (!err)
+		err = trace_set_mask(t->tid, batch_mask(r->link));
+	if (err < 0)
+		return err_code(e, err, "cannot set the registers of thread %d", t->tid);
+	err = run_to_doorbell(r, t, rang, &regs, e);
+	if (err == -ESRCH || err == -ETIME)
+		return err;
+	home = trace_set_mask(t->tid, t->sigmask);
+	if (!home)
+		home = trace_set_regs(t->tid, &t->regs);
+	if (!err && home < 0)
+		err = err_code(e, home, "cannot put thread %d back", t->tid);
+	if (!err && after)
+		*after = regs;
+	return err;
+}
