@@ -20,7 +20,7 @@ HARDEN := $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -f
 	-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 , := ,
 CFLAGS ?= -O2 -g
-override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) -fPIE -D_GNU_SOURCE -Iinclude -Isrc -I$(BUILD)/gen -I$(BUILD)/gen/proto \
+override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) -fPIE -D_GNU_SOURCE -Iinclude -Isrc -isystem $(BUILD)/gen/proto \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
 LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
