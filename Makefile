@@ -22,7 +22,7 @@ HARDEN := $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -f
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) -fPIE -D_GNU_SOURCE -Iinclude -Isrc -isystem $(BUILD)/gen/proto \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LDFLAGS += -pie -Wl,-z,relro,-z,now $(if $(SAN),-fsanitize=address$(,)undefined)
+LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=address$(,)undefined)
 LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 
 # Rooms whose objects go into one archive; a program takes from it what it uses.
@@ -63,14 +63,20 @@ $(BUILD)/gen/proto/%.pb-c.c $(BUILD)/gen/proto/%.pb-c.h: proto/%.proto
 
 $(BUILD)/obj/gen/%.o: $(BUILD)/gen/%.c | $(GEN_H)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(filter-out -Werror,$(CFLAGS)) -w -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(filter-out -Werror,$(CFLAGS)) -w -MD -MP -c -o $@ $<
 
 $(BUILD)/obj/%.o: %.c | $(GEN_H)
 	@mkdir -p $(@D)
 	@$(if $(V),,echo "  CC $<")
-	$(Q)$(CC) $(CFLAGS) -MMD -MP -c -o $@ $<
+	$(Q)$(CC) $(CFLAGS) -MD -MP -c -o $@ $<
 
 $(BUILD)/core.a: $(CORE_OBJ)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+# What the daemons are made of, for their unit tests.
+DAEMON_OBJ := $(filter-out %/main.o,$(call prog_obj,procd) $(call prog_obj,shepherd))
+$(BUILD)/daemons.a: $(DAEMON_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
@@ -96,19 +102,19 @@ $(BUILD)/obj/src/inject/agent-blob.o: $(BUILD)/agent.bin
 	@mkdir -p $(@D)
 	@printf '.section .rodata\n.balign 16\n.global agent_blob_start\n.global agent_blob_end\nagent_blob_start:\n.incbin "%s"\nagent_blob_end:\n.section .note.GNU-stack,"",@progbits\n' $< | gcc -c -x assembler -o $@ -
 
-$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/core.a
+$(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/daemons.a $(BUILD)/core.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/core.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(BUILD)/daemons.a $(BUILD)/core.a $(LIBS) -lcmocka
 $(BUILD)/tests/sim/%: tests/sim/%.c $(wildcard tests/sim/world*.c) $(BUILD)/core.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(wildcard tests/sim/world*.c) $(BUILD)/core.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(wildcard tests/sim/world*.c) $(BUILD)/core.a $(LIBS) -lcmocka
 # Victims are ordinary programs: they know nothing of godwit and link nothing of it.
 $(BUILD)/tests/victim/%: tests/victim/%.c $(wildcard tests/victim/*.h)
 	@mkdir -p $(@D)
 	$(Q)$(CC) -std=gnu17 -O1 -g -Wall -Wextra -D_GNU_SOURCE -Itests/victim -o $@ $< -lpthread -lm
 $(TOOL_BIN): $(BUILD)/%: %.c $(BUILD)/core.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MMD -MP -o $@ $< $(BUILD)/core.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(BUILD)/core.a $(LIBS)
 
 tools: $(UNIT_BIN) $(SIM_BIN) $(VICTIM_BIN) $(TOOL_BIN)
 
