@@ -24,6 +24,7 @@
 #include "base/util.h"
 #include "memory/seal.h"
 #include "memory/stream_private.h"
+#include "memory/wire.h"
 
 void stream_free(struct stream *s)
 {
@@ -89,7 +90,7 @@ int stream_flush(struct stream *s, struct err *e)
 	s->out_len = 0;
 	if (!s->tx)
 		return stream_put(s, s->out + STREAM_HEAD_LEN, len, e);
-	stream_put_u32(s->out, (uint32_t)(len + SEAL_TAG_LEN));
+	wire_put_u32(s->out, (uint32_t)(len + SEAL_TAG_LEN));
 	err = seal_box(s->tx, s->out + STREAM_HEAD_LEN, len, s->out, STREAM_HEAD_LEN);
 	if (err)
 		return err_code(e, err, "sealing a record");
@@ -162,8 +163,8 @@ int stream_send_msg(struct stream *s, uint32_t type, const ProtobufCMessage *m, 
 
 	if (len > STREAM_MSG_MAX)
 		return err_set(e, -EMSGSIZE, "message %u is too long (%zu bytes)", type, len);
-	stream_put_u32(head, type);
-	stream_put_u32(head + 4, (uint32_t)len);
+	wire_put_u32(head, type);
+	wire_put_u32(head + 4, (uint32_t)len);
 	err = stream_write(s, head, sizeof head, e);
 	if (err)
 		return err;
@@ -183,7 +184,7 @@ static int read_record(struct stream *s, struct err *e)
 
 	if (err)
 		return err;
-	len = stream_get_u32(s->in);
+	len = wire_get_u32(s->in);
 	if (len <= SEAL_TAG_LEN || len > STREAM_ROOM_MAX + SEAL_TAG_LEN)
 		return err_set(e, -EPROTO, "the peer sent a record of %u bytes", len);
 	err = stream_get(s, s->in + STREAM_HEAD_LEN, len, e);
@@ -259,8 +260,8 @@ int stream_recv_any(struct stream *s, size_t max, uint32_t *ret_type, uint8_t **
 
 	if (err)
 		return err;
-	type = stream_get_u32(head);
-	len = stream_get_u32(head + 4);
+	type = wire_get_u32(head);
+	len = wire_get_u32(head + 4);
 	if (!type || len > MIN(max, STREAM_MSG_MAX))
 		return err_set(e, -EPROTO, "the peer sent a message of type %u, %u bytes", type, len);
 	bytes = malloc(len + 1u);

@@ -28,6 +28,7 @@
 #include "base/util.h"
 #include "memory/seal.h"
 #include "memory/stream_private.h"
+#include "memory/wire.h"
 
 #define MAGIC "GODWITm1"
 #define NONCE_LEN 32
@@ -45,7 +46,7 @@ static void hello_make(struct hello *h, bool sealed, uint32_t ciphers)
 {
 	memcpy(h->bytes, MAGIC, 8);
 	h->bytes[8] = sealed;
-	stream_put_u32(h->bytes + 9, ciphers);
+	wire_put_u32(h->bytes + 9, ciphers);
 	randombytes_buf(h->bytes + 13, NONCE_LEN);
 }
 
@@ -56,7 +57,7 @@ static int hello_check(const struct hello *h, bool sealed, uint32_t *ret_ciphers
 		return err_set(e, -EPROTO, "the peer is not a mover of this version");
 	if (h->bytes[8] != sealed)
 		return err_set(e, -EPROTO, "one side calls the link trusted, the other does not");
-	*ret_ciphers = stream_get_u32(h->bytes + 9);
+	*ret_ciphers = wire_get_u32(h->bytes + 9);
 	return 0;
 }
 

@@ -25,16 +25,7 @@ struct stream {
 	uint64_t bytes_sent, bytes_received; /* on the wire */
 };
 
-static inline void stream_put_u32(uint8_t *to, uint32_t v)
-{
-	for (int i = 0; i < 4; i++)
-		to[i] = (uint8_t)(v >> (8 * i));
-}
 
-static inline uint32_t stream_get_u32(const uint8_t *from)
-{
-	return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
-}
 
 /* Waits until `fd` shows one of `events`: 0, or -ETIME, -ECANCELED. */
 int stream_wait(int fd, short events, uint64_t deadline_us, int watch, struct err *e) must_check;

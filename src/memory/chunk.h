@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_MEMORY_CHUNK_H
+#define GW_MEMORY_CHUNK_H
+
+#include "memory/source.h"
+#include "memory/target.h"
+
+/*
+ * Page data on the stream: chunks, each of which says where its pages belong. All numbers little-endian.
+ *
+ *   u32 runs      1..CHUNK_RUNS_MAX; 0: the end of the transfer, nothing follows
+ *   u32 pages     of all runs together
+ *   u32 space     0: addresses of the process; else the id of a shared object, and offsets in it
+ *   u32 coding    0: the pages as they are. Others are refused today
+ *   runs times { u64 start, u64 bytes }
+ *   the pages
+ */
+
+#define CHUNK_HEAD_LEN 16
+#define CHUNK_RUN_LEN 16
+#define CHUNK_PAGES 64		/* that we put into one */
+#define CHUNK_RUNS_MAX 4096u	/* that we take */
+#define CHUNK_PAGES_MAX 16384u
+
+/* Gathers pages and sends them chunk by chunk. */
+struct chunk_writer {
+	const struct mm_snapshot *source;
+	struct stream *stream;
+	struct memory_stats *stats;
+	const struct mm_object *object; /* NULL: private pages */
+	bool readable; /* by process_vm_readv; else through /proc/PID/mem */
+	bool skip_zero; /* the destination's pages are zero already */
+	uint32_t n_runs, n_pages;
+	struct extent run[CHUNK_PAGES];
+};
+
+/* All of `x`, in chunks. Flushes the last one: object, readable and skip_zero may change between calls. */
+int chunk_send(struct chunk_writer *w, const struct extents *x, struct err *e) must_check;
+/* The end of the transfer. */
+int chunk_send_end(struct chunk_writer *w, struct err *e) must_check;
+
+/* Takes chunks until the end. */
+int chunk_receive_all(struct mm_target *t, struct stream *stream, struct memory_stats *stats, struct err *e) must_check;
+
+#endif
