@@ -158,6 +158,14 @@ void remote_die_in_batch(struct remote *r, struct remote_thread *t) __attribute_
 int64_t remote_call(struct remote *r, struct remote_thread *t, struct err *e, long nr,
 		    const uint64_t args[6]) must_check;
 
+/* The address, there, of batch data at `offset`: for structures that hold pointers. Valid while the agent is mapped. */
+raddr_t remote_batch_addr(const struct remote *r, uint32_t offset);
+
+/* Opens there what is open here: sends `fds` over `sock`, a SOCK_SEQPACKET socket whose other end has the number
+ * `sock_there`, in thread `t`. `ret_there`: the numbers they got, in the same order, close-on-exec. */
+int remote_put_fds(struct remote *r, struct remote_thread *t, int sock, int sock_there, const int *fds, size_t n,
+		   int *ret_there, struct err *e) must_check;
+
 /* Opens here what is open there (pidfd_getfd). */
 int remote_getfd(const struct remote *r, int fd, struct err *e) must_check;
 

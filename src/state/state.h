@@ -51,7 +51,7 @@ struct state_source {
 	Godwit__Ckpt__Requirements *requirements; /* during check: every module adds what the destination must have; malloc'ed */
 	Godwit__Ckpt__Job *job;         /* being filled; everything in it malloc'ed, freed by the generated free */
 	Godwit__Ckpt__Process *process; /* job->processes[0] */
-	const struct mm_snapshot *mm;   /* memory's private view, see memory/ */
+	struct mm_snapshot *mm;         /* memory's view, made by state/mm.c's check; memory_source_free() when all is over */
 	struct file_table *files;       /* files' private view: who is open, by kcmp order; see state/file.h */
 };
 
