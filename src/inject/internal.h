@@ -24,6 +24,8 @@ struct agent_link {
 		uint8_t saved[FOOTHOLD_MAX]; /* what was there */
 		bool planted;
 	} foothold;
+	pid_t *born; /* threads made by clone3, not yet adopted, oldest first */
+	size_t n_born;
 	uint64_t data; /* address of struct agent_data there */
 	struct agent_call undo[AGENT_UNDO_MAX];
 	uint32_t n_undo;
@@ -62,6 +64,8 @@ int thread_read(struct remote *r, struct remote_thread *t, struct err *e) must_c
 void arch_home(struct agent_home *home, const struct remote *r, const struct remote_thread *t);
 /* Registers with which a thread starts at `rip` in code of ours. */
 void arch_enter(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip);
+/* Makes a stopped thread end at once, with code of ours at `rip` that makes a system call. */
+void arch_exit(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip);
 /* Looks for the place for a foothold; leaves foothold.at 0 if there is none. */
 void foothold_find(struct remote *r);
 int foothold_plant(struct remote *r, const struct remote_thread *t, struct err *e) must_check;

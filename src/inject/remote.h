@@ -61,9 +61,14 @@ int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e) must_chec
  * birth. */
 int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e) must_check;
 
-/* The thread that a clone3 in a batch made, now stopped: appended to r->threads. `vtid` is what clone3 returned.
- */
+/* The oldest thread that a clone3 in a batch made and that was not adopted yet, now stopped: appended to r->threads.
+ * `vtid` is what clone3 returned. */
 int remote_adopt(struct remote *r, pid_t vtid, struct err *e) must_check;
+/* Makes thread `i` (not the leader) end; those behind it move up. */
+int remote_end_thread(struct remote *r, size_t i, struct err *e) must_check;
+
+/* The vDSO has moved or been replaced, or signals `avoid` (a mask) must not serve as doorbell from now on. */
+void remote_look_again(struct remote *r, uint64_t avoid);
 
 /* Size of the agent's mapping, and the lowest hole for one: the caller adds what is `busy` elsewhere (pairs start,
  * end; any order; may be NULL). 0 if there is none. */
@@ -140,6 +145,12 @@ static inline int64_t batch_ret(const struct batch *b, int call)
 {
 	return b->call[call].ret;
 }
+
+/* Where data at that offset are while the batch runs, there: for pointers inside of data. The agent must be mapped. */
+raddr_t batch_address(const struct remote *r, uint32_t offset);
+
+/* Where data at that offset are while the batch runs, there: for pointers inside of data. The agent must be mapped. */
+raddr_t batch_address(const struct remote *r, uint32_t offset);
 
 /* Runs the whole batch in that thread and brings results and data back. A batch never contains a call that sleeps.
  */

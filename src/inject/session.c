@@ -28,11 +28,9 @@ static uint64_t status_hex(const char *status, const char *name)
 
 /* A signal that this process does not handle and whose default is to be ignored: it can ring without a trace. One
  * that is pending would be confused with it. SIGCONT comes last, since it wakes a stopped process. */
-static void choose_doorbell(struct remote *r, const char *status)
+static void choose_doorbell(struct remote *r, uint64_t bad)
 {
 	static const int candidates[] = { SIGWINCH, SIGURG, SIGCHLD, SIGCONT };
-	uint64_t bad = status_hex(status, "\nSigCgt:") | status_hex(status, "\nShdPnd:") |
-		       status_hex(status, "\nSigPnd:");
 
 	r->link->doorbell = SIGWINCH;
 	for (size_t i = 0; i < ARRAY_LEN(candidates); i++) {
@@ -57,7 +55,8 @@ static int look(struct remote *r, struct err *e)
 	tracer = line ? atoi(line + 11) : 0;
 	if (tracer && !r->link->stopped)
 		return err_set(e, -EBUSY, "process %d is being traced by process %d", r->pid, tracer);
-	choose_doorbell(r, status);
+	choose_doorbell(r, status_hex(status, "\nSigCgt:") | status_hex(status, "\nShdPnd:") |
+				   status_hex(status, "\nSigPnd:"));
 	return 0;
 }
 
@@ -195,17 +194,46 @@ int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e)
 
 int remote_adopt(struct remote *r, pid_t vtid, struct err *e)
 {
-	size_t known = r->n_threads;
-	int err = threads_list(r, e);
+	struct agent_link *link = r->link;
+	pid_t tid;
+	int err;
+
+	if (!link->n_born)
+		return err_set(e, -EPROTO, "thread %d was not born", vtid);
+	tid = link->born[0];
+	memmove(link->born, link->born + 1, --link->n_born * sizeof(*link->born));
+	err = wait_stopped(tid, now_us() + 5000000);
+	if (err < 0)
+		return err_code(e, err, "new thread %d does not stop", vtid);
+	return thread_read(r, threads_add(r, tid, vtid), e);
+}
+
+int remote_end_thread(struct remote *r, size_t i, struct err *e)
+{
+	struct remote_thread *t = &r->threads[i];
+	struct user_regs_struct go;
+	int status, err = foothold_plant(r, t, e);
 
 	if (err < 0)
 		return err;
-	if (r->n_threads != known + 1 || r->threads[known].vtid != vtid)
-		return err_set(e, -EPROTO, "thread %d did not appear", vtid);
-	err = wait_stopped(r->threads[known].tid, now_us() + 5000000);
-	if (err < 0)
-		return err_code(e, err, "new thread %d does not stop", vtid);
-	return thread_read(r, &r->threads[known], e);
+	arch_exit(&go, &t->regs, r->link->foothold.at);
+	err = trace_set_regs(t->tid, &go);
+	if (!err)
+		err = trace_go(t->tid, 0);
+	while (!err)
+		err = trace_wait(t->tid, now_us() + 5000000, &status) ?: trace_go(t->tid, 0);
+	foothold_remove(r);
+	if (err != -ESRCH)
+		return err_code(e, err, "cannot end thread %d", t->vtid);
+	threads_remove(r, i);
+	return 0;
+}
+
+void remote_look_again(struct remote *r, uint64_t avoid)
+{
+	foothold_find(r);
+	if (avoid)
+		choose_doorbell(r, avoid);
 }
 
 void remote_release(struct remote *r)
@@ -231,6 +259,7 @@ void remote_done(struct remote *r)
 	remote_release(r);
 	fd_close(&r->link->mem);
 	fd_close(&r->link->proc);
+	free(r->link->born);
 	free(r->link);
 	free(r->threads);
 	memset(r, 0, sizeof *r);

@@ -66,6 +66,18 @@ int trace_go(pid_t tid, int signal)
 	return request(PTRACE_CONT, tid, 0, (uintptr_t)signal);
 }
 
+static int note_birth(struct remote *r, pid_t parent, struct err *e)
+{
+	struct agent_link *link = r->link;
+	unsigned long tid;
+
+	if (ptrace(PTRACE_GETEVENTMSG, parent, 0, &tid) < 0)
+		return err_errno(e, "cannot learn which thread was born");
+	link->born = xrealloc(link->born, (link->n_born + 1) * sizeof(*link->born));
+	link->born[link->n_born++] = (pid_t)tid;
+	return 0;
+}
+
 /* What a stop on the way to the doorbell means. 1: rung; 0: let it go on; else an error. */
 static int judge_stop(struct remote *r, pid_t tid, int status, uint64_t rang, struct user_regs_struct *regs,
 		      struct err *e)
@@ -73,7 +85,9 @@ static int judge_stop(struct remote *r, pid_t tid, int status, uint64_t rang, st
 	int sig = WSTOPSIG(status);
 	int err;
 
-	if (status >> 16) /* PTRACE_EVENT_STOP of a group stop, PTRACE_EVENT_CLONE: nothing to us here */
+	if (status >> 16 == PTRACE_EVENT_CLONE)
+		return note_birth(r, tid, e);
+	if (status >> 16) /* PTRACE_EVENT_STOP of a group stop: nothing to us here */
 		return 0;
 	if (sig == SIGSTOP) {
 		r->link->kept_stop = true;

@@ -23,8 +23,13 @@
  *   admit     can this host take it? Reasons go to problem_add(). Nothing exists yet.
  *   prepare   the blank process exists, the job still runs at the source: do all that can be done from the description.
  *   restore   the final message is here: correct what changed, do the rest. Queues calls in batches, which the caller runs.
+ *   finish    the content of the memory has come: what can only be done now (protections). In the table's order.
  * `phase` says when restore runs: memory, then files, then process-wide state, then threads, then what must come last
- * (credentials: once privileges are gone nothing else can be done).
+ * (credentials: once privileges are gone nothing else can be done). Pages come between memory and files. The batch of
+ * restore, restore_thread and finish runs when it is full, at the end of each phase, and in state_flush(); in the LAST
+ * phase restore_thread is what counts, in each thread.
+ *
+ * All threads exist, stopped, from prepare on. New ones are made and superfluous ones ended before restore.
  */
 
 enum state_phase { STATE_MEMORY, STATE_FILES, STATE_PROCESS, STATE_THREADS, STATE_LAST };
@@ -37,6 +42,12 @@ struct problems {
 void problem_add(struct problems *p, int pid, int fd, const char *object, const char *help, const char *reason_fmt, ...)
 	__attribute__((format(printf, 6, 7)));
 void problems_done(struct problems *p);
+
+/* What a module notes for itself between ask and take (or ask_thread and take_thread): where its calls and data are. */
+struct state_asked {
+	int call;
+	uint32_t at, at2;
+};
 
 struct state_source {
 	pid_t pid;             /* in our namespace */
@@ -53,6 +64,9 @@ struct state_source {
 	Godwit__Ckpt__Process *process; /* job->processes[0] */
 	struct mm_snapshot *mm;         /* memory's view, made by state/mm.c's check; memory_source_free() when all is over */
 	struct file_table *files;       /* files' private view: who is open, by kcmp order; see state/file.h */
+	struct state_asked *asked;      /* the module's own, during ask, take, ask_thread, take_thread */
+	int64_t monotonic_offset_ns;    /* the job's clocks against ours */
+	int64_t boottime_offset_ns;
 };
 
 struct state_target {
@@ -72,6 +86,8 @@ struct state_target {
 	struct problems *problems;
 	struct file_targets *files;     /* files' private view */
 	struct mm_target *mm;
+	int64_t monotonic_offset_ns;    /* the job's clocks against ours */
+	int64_t boottime_offset_ns;
 };
 
 struct state_module {
@@ -87,7 +103,14 @@ struct state_module {
 	int (*prepare)(struct state_target *d, struct err *e);
 	int (*restore)(struct state_target *d, struct batch *b, struct err *e);
 	int (*restore_thread)(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m, struct batch *b, struct err *e);
+	int (*finish)(struct state_target *d, struct batch *b, struct err *e);
 };
+
+/* Makes sure that `calls` and `bytes` fit into `b`, which is run in thread `t` (NULL: the leader) and emptied if they do
+ * not; state_flush does so anyway. For when the results are needed: they are in `b` until the next batch_init, which
+ * state_flush leaves to the caller. */
+int state_room(struct state_target *d, struct remote_thread *t, struct batch *b, unsigned calls, size_t bytes, struct err *e) must_check;
+int state_flush(struct state_target *d, struct remote_thread *t, struct batch *b, struct err *e) must_check;
 
 extern const struct state_module *const state_modules[]; /* NULL-terminated */
 

@@ -71,3 +71,10 @@ void arch_enter(struct user_regs_struct *go, const struct user_regs_struct *home
 	go->orig_rax = (uint64_t)-1; /* nothing to restart */
 	go->eflags &= ~(uint64_t)(X86_EFLAGS_DF | X86_EFLAGS_TF);
 }
+
+void arch_exit(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip)
+{
+	arch_enter(go, home, rip);
+	go->rax = SYS_exit;
+	go->rdi = 0;
+}

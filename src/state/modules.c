@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/util.h"
+#include "state/state.h"
+#include "state/thread.h"
+
+/* Every kind of kernel state that moves. The order is that in which they act, at the source and at the destination. */
+const struct state_module *const state_modules[] = {
+	/* STATE_MEMORY */
+	/* STATE_FILES */
+	/* STATE_PROCESS */
+	&state_cpu,
+	&state_signal,
+	/* STATE_THREADS */
+	&state_thread,
+	&state_call,
+	/* STATE_LAST: each takes something away that others need */
+	&state_pending,
+	NULL,
+};
+
+void problem_add(struct problems *p, int pid, int fd, const char *object, const char *help, const char *reason_fmt, ...)
+{
+	Godwit__Mover__Problem *m = xmalloc(sizeof *m);
+	va_list ap;
+
+	godwit__mover__problem__init(m);
+	m->pid = pid;
+	m->fd = fd;
+	m->object = xstrdup(object ? object : "");
+	m->help = xstrdup(help ? help : "");
+	va_start(ap, reason_fmt);
+	if (vasprintf(&m->reason, reason_fmt, ap) < 0)
+		m->reason = xstrdup(reason_fmt);
+	va_end(ap);
+	p->list = xrealloc(p->list, (p->n + 1) * sizeof(*p->list));
+	p->list[p->n++] = m;
+}
+
+void problems_done(struct problems *p)
+{
+	for (size_t i = 0; i < p->n; i++)
+		godwit__mover__problem__free_unpacked(p->list[i], NULL);
+	free(p->list);
+	*p = (struct problems){ 0 };
+}
+
+int state_flush(struct state_target *d, struct remote_thread *t, struct batch *b, struct err *e)
+{
+	return batch_run(d->remote, t ? t : &d->remote->threads[0], b, e);
+}
+
+int state_room(struct state_target *d, struct remote_thread *t, struct batch *b, unsigned calls, size_t bytes,
+	       struct err *e)
+{
+	int err;
+
+	if (batch_fits(b, calls, bytes))
+		return 0;
+	err = state_flush(d, t, b, e);
+	batch_init(b);
+	return err;
+}
