@@ -67,11 +67,6 @@ uint32_t batch_put(struct batch *b, const void *data, size_t len)
 	return at;
 }
 
-raddr_t batch_address(const struct remote *r, uint32_t offset)
-{
-	return (raddr_t){ r->link->data + offsetof(struct agent_data, data) + offset };
-}
-
 static void to_agent(struct agent_call *to, const struct batch_call *from)
 {
 	to->nr = from->nr;

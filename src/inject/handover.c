@@ -18,7 +18,7 @@ struct landing {
 
 raddr_t remote_batch_addr(const struct remote *r, uint32_t offset)
 {
-	return (raddr_t){ r->link->data + offsetof(struct agent_data, data) + offset };
+	return (raddr_t) { r->link->data + offsetof(struct agent_data, data) + offset };
 }
 
 static int take_numbers(const struct landing *l, size_t n, int *ret_there, struct err *e)
@@ -32,8 +32,8 @@ static int take_numbers(const struct landing *l, size_t n, int *ret_there, struc
 	return 0;
 }
 
-static int put_some(struct remote *r, struct remote_thread *t, struct batch *b, int sock, int sock_there, const int *fds,
-		    size_t n, int *ret_there, struct err *e)
+static int put_some(struct remote *r, struct remote_thread *t, struct batch *b, int sock, int sock_there,
+		    const int *fds, size_t n, int *ret_there, struct err *e)
 {
 	struct landing *l;
 	uint32_t at;

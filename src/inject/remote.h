@@ -61,8 +61,8 @@ int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e) must_chec
  * birth. */
 int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e) must_check;
 
-/* The oldest thread that a clone3 in a batch made and that was not adopted yet, now stopped: appended to r->threads.
- * `vtid` is what clone3 returned. */
+/* The oldest thread that a clone3 in a batch made and that was not adopted yet, now stopped: appended to
+ * r->threads. `vtid` is what clone3 returned. */
 int remote_adopt(struct remote *r, pid_t vtid, struct err *e) must_check;
 /* Makes thread `i` (not the leader) end; those behind it move up. */
 int remote_end_thread(struct remote *r, size_t i, struct err *e) must_check;
@@ -146,12 +146,6 @@ static inline int64_t batch_ret(const struct batch *b, int call)
 	return b->call[call].ret;
 }
 
-/* Where data at that offset are while the batch runs, there: for pointers inside of data. The agent must be mapped. */
-raddr_t batch_address(const struct remote *r, uint32_t offset);
-
-/* Where data at that offset are while the batch runs, there: for pointers inside of data. The agent must be mapped. */
-raddr_t batch_address(const struct remote *r, uint32_t offset);
-
 /* Runs the whole batch in that thread and brings results and data back. A batch never contains a call that sleeps.
  */
 int batch_run(struct remote *r, struct remote_thread *t, struct batch *b, struct err *e) must_check;
@@ -169,7 +163,8 @@ void remote_die_in_batch(struct remote *r, struct remote_thread *t) __attribute_
 int64_t remote_call(struct remote *r, struct remote_thread *t, struct err *e, long nr,
 		    const uint64_t args[6]) must_check;
 
-/* The address, there, of batch data at `offset`: for structures that hold pointers. Valid while the agent is mapped. */
+/* The address, there, of batch data at `offset`: for structures that hold pointers. Valid while the agent is
+ * mapped. */
 raddr_t remote_batch_addr(const struct remote *r, uint32_t offset);
 
 /* Opens there what is open here: sends `fds` over `sock`, a SOCK_SEQPACKET socket whose other end has the number

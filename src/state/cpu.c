@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The CPU. Programs ask it once what it can do and remember the answer, so the destination must be able to do all that
- * the source can. Nothing is collected or restored; this is a requirement.
+ * The CPU. Programs ask it once what it can do and remember the answer, so the destination must be able to do all
+ * that the source can. Nothing is collected or restored; this is a requirement.
  */
 #include <cpuid.h>
 #include <errno.h>
@@ -19,7 +19,7 @@ static const struct {
 	uint32_t leaf, sub;
 	int reg;
 } words[] = {
-	{ 1, 0, ECX }, { 1, 0, EDX }, { 7, 0, EBX },	    { 7, 0, ECX },	  { 7, 0, EDX },
+	{ 1, 0, ECX }, { 1, 0, EDX }, { 7, 0, EBX },   { 7, 0, ECX },	       { 7, 0, EDX },
 	{ 7, 1, EAX }, { 7, 1, EDX }, { 0xd, 1, EAX }, { 0x80000001, 0, ECX }, { 0x80000001, 0, EDX },
 };
 
@@ -28,18 +28,18 @@ static const struct {
 	const char *name;
 	unsigned word, bit;
 } names[] = {
-	{ "sse3", 0, 0 },      { "ssse3", 0, 9 },     { "fma", 0, 12 },	       { "sse4.1", 0, 19 },
-	{ "sse4.2", 0, 20 },   { "popcnt", 0, 23 },   { "aes", 0, 25 },	       { "xsave", 0, 26 },
-	{ "avx", 0, 28 },      { "f16c", 0, 29 },     { "rdrand", 0, 30 },     { "bmi1", 2, 3 },
-	{ "avx2", 2, 5 },      { "bmi2", 2, 8 },      { "erms", 2, 9 },	       { "avx512f", 2, 16 },
-	{ "avx512dq", 2, 17 }, { "rdseed", 2, 18 },   { "avx512bw", 2, 30 },   { "avx512vl", 2, 31 },
-	{ "vaes", 3, 9 },      { "rdpid", 3, 22 },    { "amx-bf16", 4, 22 },   { "amx-tile", 4, 24 },
-	{ "amx-int8", 4, 25 }, { "avx-vnni", 5, 4 },  { "xsavec", 7, 1 },      { "lzcnt", 8, 5 },
+	{ "sse3", 0, 0 },      { "ssse3", 0, 9 },    { "fma", 0, 12 },	    { "sse4.1", 0, 19 },
+	{ "sse4.2", 0, 20 },   { "popcnt", 0, 23 },  { "aes", 0, 25 },	    { "xsave", 0, 26 },
+	{ "avx", 0, 28 },      { "f16c", 0, 29 },    { "rdrand", 0, 30 },   { "bmi1", 2, 3 },
+	{ "avx2", 2, 5 },      { "bmi2", 2, 8 },     { "erms", 2, 9 },	    { "avx512f", 2, 16 },
+	{ "avx512dq", 2, 17 }, { "rdseed", 2, 18 },  { "avx512bw", 2, 30 }, { "avx512vl", 2, 31 },
+	{ "vaes", 3, 9 },      { "rdpid", 3, 22 },   { "amx-bf16", 4, 22 }, { "amx-tile", 4, 24 },
+	{ "amx-int8", 4, 25 }, { "avx-vnni", 5, 4 }, { "xsavec", 7, 1 },    { "lzcnt", 8, 5 },
 	{ "sse4a", 8, 6 },     { "rdtscp", 9, 27 },
 };
 
-/* Bits that say something about the moment or the topology instead of what programs may use: x2APIC, hypervisor, OS
- * protection keys that follow boot options, hybrid parts, speculation control. */
+/* Bits that say something about the moment or the topology instead of what programs may use: x2APIC, hypervisor,
+ * OS protection keys that follow boot options, hybrid parts, speculation control. */
 static uint32_t volatile_bits(size_t word)
 {
 	switch (word) {
@@ -93,8 +93,8 @@ static void lacking(struct state_target *d, unsigned word, unsigned bit)
 			problem_add(d->problems, 0, -1, "cpu", help, "this host's CPU lacks %s", names[i].name);
 			return;
 		}
-	problem_add(d->problems, 0, -1, "cpu", help, "this host's CPU lacks feature bit %u of CPUID leaf %#x.%u", bit,
-		    words[word].leaf, words[word].sub);
+	problem_add(d->problems, 0, -1, "cpu", help, "this host's CPU lacks feature bit %u of CPUID leaf %#x.%u",
+		    bit, words[word].leaf, words[word].sub);
 }
 
 static int admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, struct err *e)

@@ -8,7 +8,8 @@
 #include "state/state.h"
 #include "state/thread.h"
 
-/* Every kind of kernel state that moves. The order is that in which they act, at the source and at the destination. */
+/* Every kind of kernel state that moves. The order is that in which they act, at the source and at the
+ * destination. */
 const struct state_module *const state_modules[] = {
 	/* STATE_MEMORY */
 	/* STATE_FILES */
@@ -23,7 +24,8 @@ const struct state_module *const state_modules[] = {
 	NULL,
 };
 
-void problem_add(struct problems *p, int pid, int fd, const char *object, const char *help, const char *reason_fmt, ...)
+void problem_add(struct problems *p, int pid, int fd, const char *object, const char *help, const char *reason_fmt,
+		 ...)
 {
 	Godwit__Mover__Problem *m = xmalloc(sizeof *m);
 	va_list ap;
@@ -46,7 +48,7 @@ void problems_done(struct problems *p)
 	for (size_t i = 0; i < p->n; i++)
 		godwit__mover__problem__free_unpacked(p->list[i], NULL);
 	free(p->list);
-	*p = (struct problems){ 0 };
+	*p = (struct problems) { 0 };
 }
 
 int state_flush(struct state_target *d, struct remote_thread *t, struct batch *b, struct err *e)

@@ -2,9 +2,9 @@
 /*
  * Signal actions (a process's) and queued signals (of a process and of each thread). Masks are in thread.c.
  *
- * A queued signal is put back by the thread that has it queued, into its own queue: only to itself may a process send
- * a siginfo with any si_code it likes. This happens when the actions are in place, all signals are blocked, and the
- * doorbell is a signal that is not queued.
+ * A queued signal is put back by the thread that has it queued, into its own queue: only to itself may a process
+ * send a siginfo with any si_code it likes. This happens when the actions are in place, all signals are blocked,
+ * and the doorbell is a signal that is not queued.
  */
 #include <errno.h>
 #include <signal.h>
@@ -42,8 +42,8 @@ static int ask(struct state_source *s, struct batch *b, struct err *e)
 		uint32_t at = s->asked->at + (uint32_t)((size_t)(sig - 1) * sizeof(struct kernel_sigaction));
 
 		if (!fixed(sig))
-			(void)batch_call(b, "cannot ask for a signal action", SYS_rt_sigaction, bval((uint64_t)sig),
-					 bval(0), bdata(at), bval(8));
+			(void)batch_call(b, "cannot ask for a signal action", SYS_rt_sigaction,
+					 bval((uint64_t)sig), bval(0), bdata(at), bval(8));
 	}
 	return b->error;
 }
@@ -62,7 +62,8 @@ static void add_action(Godwit__Ckpt__Process *p, int sig, const struct kernel_si
 }
 
 /* What is queued, from the `start`th on: appended to *list. */
-static int peek_queue(pid_t tid, uint32_t flags, uint64_t start, ProtobufCBinaryData **list, size_t *n, struct err *e)
+static int peek_queue(pid_t tid, uint32_t flags, uint64_t start, ProtobufCBinaryData **list, size_t *n,
+		      struct err *e)
 {
 	for (;;) {
 		siginfo_t info[PEEK_AT_ONCE];
@@ -93,7 +94,8 @@ static int take(struct state_source *s, struct batch *b, struct err *e)
 
 	p->actions = xcalloc(SIGNALS, sizeof(*p->actions));
 	for (int sig = 1; sig <= SIGNALS; sig++) {
-		const struct kernel_sigaction *sa = (struct kernel_sigaction *)batch_at(b, s->asked->at) + (sig - 1);
+		const struct kernel_sigaction *sa =
+			(struct kernel_sigaction *)batch_at(b, s->asked->at) + (sig - 1);
 
 		if (!fixed(sig) && memcmp(sa, &none, sizeof none) != 0)
 			add_action(p, sig, sa);
@@ -101,7 +103,8 @@ static int take(struct state_source *s, struct batch *b, struct err *e)
 	return peek_queue(s->pid, PTRACE_PEEKSIGINFO_SHARED, 0, &p->pending, &p->n_pending, e);
 }
 
-static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m, struct batch *b, struct err *e)
+static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m, struct batch *b,
+		       struct err *e)
 {
 	(void)s;
 	(void)b;
@@ -128,7 +131,7 @@ static int restore(struct state_target *d, struct batch *b, struct err *e)
 		if (fixed(sig))
 			continue;
 		if (a)
-			sa = (struct kernel_sigaction){ a->handler, a->flags, a->restorer, a->mask };
+			sa = (struct kernel_sigaction) { a->handler, a->flags, a->restorer, a->mask };
 		err = state_room(d, NULL, b, 1, sizeof sa, e);
 		(void)batch_call(b, "cannot set a signal action", SYS_rt_sigaction, bval((uint64_t)sig),
 				 bdata(batch_put(b, &sa, sizeof sa)), bval(0), bval(8));
@@ -172,8 +175,8 @@ static int queue_one(struct state_target *d, struct remote_thread *t, const Prot
 	return 0;
 }
 
-static int restore_queues(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m, struct batch *b,
-			  struct err *e)
+static int restore_queues(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m,
+			  struct batch *b, struct err *e)
 {
 	int err = 0;
 
@@ -217,8 +220,8 @@ uint64_t signals_queued(const Godwit__Ckpt__Process *p)
 	return mask;
 }
 
-static int late_of(pid_t tid, uint32_t flags, int32_t vtid, size_t known, Godwit__Mover__LateSignal ***ret, size_t *ret_n,
-		   struct err *e)
+static int late_of(pid_t tid, uint32_t flags, int32_t vtid, size_t known, Godwit__Mover__LateSignal ***ret,
+		   size_t *ret_n, struct err *e)
 {
 	ProtobufCBinaryData *list = NULL;
 	size_t n = 0;
@@ -237,13 +240,13 @@ static int late_of(pid_t tid, uint32_t flags, int32_t vtid, size_t known, Godwit
 	return err;
 }
 
-int signals_late(struct state_source *s, const Godwit__Ckpt__Process *early, Godwit__Mover__LateSignal ***ret, size_t *ret_n,
-		 struct err *e)
+int signals_late(struct state_source *s, const Godwit__Ckpt__Process *early, Godwit__Mover__LateSignal ***ret,
+		 size_t *ret_n, struct err *e)
 {
 	int err = late_of(s->pid, PTRACE_PEEKSIGINFO_SHARED, 0, early->n_pending, ret, ret_n, e);
 
 	for (size_t i = 0; i < early->n_threads && i < s->remote->n_threads && !err; i++)
-		err = late_of(s->remote->threads[i].tid, 0, s->remote->threads[i].vtid, early->threads[i]->n_pending, ret,
-			      ret_n, e);
+		err = late_of(s->remote->threads[i].tid, 0, s->remote->threads[i].vtid,
+			      early->threads[i]->n_pending, ret, ret_n, e);
 	return err;
 }

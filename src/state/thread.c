@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a thread is: registers of all kinds, mask, alternate stack, name, and the addresses that the kernel keeps for
- * it (thread pointer, clear_child_tid, robust list, rseq).
+ * What a thread is: registers of all kinds, mask, alternate stack, name, and the addresses that the kernel keeps
+ * for it (thread pointer, clear_child_tid, robust list, rseq).
  */
 #include <elf.h>
 #include <errno.h>
@@ -166,7 +166,8 @@ static int take_xstate(struct remote_thread *t, Godwit__Ckpt__Thread *m, struct 
 	return 0;
 }
 
-static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m, struct batch *b, struct err *e)
+static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m, struct batch *b,
+		       struct err *e)
 {
 	const struct answers *a = batch_at(b, s->asked->at);
 	Godwit__Ckpt__AltStack *alt = xmalloc(sizeof *alt);
@@ -174,7 +175,8 @@ static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__
 	size_t len = 0;
 
 	if (batch_ret(b, s->asked->call) < 0)
-		return err_code(e, (int)batch_ret(b, s->asked->call), "cannot ask for a thread's clear_child_tid address");
+		return err_code(e, (int)batch_ret(b, s->asked->call),
+				"cannot ask for a thread's clear_child_tid address");
 	m->tid = t->vtid;
 	put_bytes(&m->regs, &t->regs, sizeof t->regs);
 	m->sigmask = t->sigmask;
@@ -218,12 +220,12 @@ static void restore_altstack(const Godwit__Ckpt__AltStack *m, struct batch *b)
 	struct kernel_altstack alt = { .sp = m->sp, .flags = m->flags & ~1, .size = m->size };
 
 	if (!(m->flags & ALTSTACK_DISABLED))
-		(void)batch_call(b, "cannot set the alternate stack", SYS_sigaltstack, bdata(batch_put(b, &alt, sizeof alt)),
-				 bval(0));
+		(void)batch_call(b, "cannot set the alternate stack", SYS_sigaltstack,
+				 bdata(batch_put(b, &alt, sizeof alt)), bval(0));
 }
 
-static int restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m, struct batch *b,
-			  struct err *e)
+static int restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m,
+			  struct batch *b, struct err *e)
 {
 	char name[NAME_LEN] = "";
 	int err = state_room(d, t, b, 8, sizeof name + sizeof(struct kernel_altstack), e);
@@ -231,15 +233,17 @@ static int restore_thread(struct state_target *d, struct remote_thread *t, const
 	if (err < 0)
 		return err;
 	(void)strncpy(name, m->comm, sizeof name - 1);
-	(void)batch_call(b, "cannot set a thread's name", SYS_prctl, bval(PR_SET_NAME), bdata(batch_put(b, name, sizeof name)));
+	(void)batch_call(b, "cannot set a thread's name", SYS_prctl, bval(PR_SET_NAME),
+			 bdata(batch_put(b, name, sizeof name)));
 	if (m->robust_len)
-		(void)batch_call(b, "cannot set a robust list", SYS_set_robust_list, bval(m->robust_list), bval(m->robust_len));
+		(void)batch_call(b, "cannot set a robust list", SYS_set_robust_list, bval(m->robust_list),
+				 bval(m->robust_len));
 	(void)batch_call(b, "cannot set a thread id address", SYS_set_tid_address, bval(m->clear_child_tid));
 	if (m->altstack)
 		restore_altstack(m->altstack, b);
 	if (m->rseq_ptr)
-		(void)batch_call(b, "cannot register rseq", SYS_rseq, bval(m->rseq_ptr), bval(m->rseq_len), bval(m->rseq_flags),
-				 bval(m->rseq_sig));
+		(void)batch_call(b, "cannot register rseq", SYS_rseq, bval(m->rseq_ptr), bval(m->rseq_len),
+				 bval(m->rseq_flags), bval(m->rseq_sig));
 	return b->error;
 }
 

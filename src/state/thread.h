@@ -6,18 +6,20 @@
 
 extern const struct state_module state_thread, state_signal, state_pending, state_call, state_cpu;
 
-/* The registers, vectors and mask of a thread of the target: the last thing, when nothing more will be run in it. */
-int thread_settle(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m, struct err *e) must_check;
+/* The registers, vectors and mask of a thread of the target: the last thing, when nothing more will be run in it.
+ */
+int thread_settle(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m,
+		  struct err *e) must_check;
 
 /* Signals that are queued in the message: numbers as a mask. */
 uint64_t signals_queued(const Godwit__Ckpt__Process *p);
 
 /*
- * Signals that have come since `early` was taken, every thread being stopped all the while: nothing was taken out of
- * a queue, so whatever is behind what is known is new. Appends to *ret (tid 0: to the process), which the caller frees
- * element by element.
+ * Signals that have come since `early` was taken, every thread being stopped all the while: nothing was taken out
+ * of a queue, so whatever is behind what is known is new. Appends to *ret (tid 0: to the process), which the
+ * caller frees element by element.
  */
-int signals_late(struct state_source *s, const Godwit__Ckpt__Process *early, Godwit__Mover__LateSignal ***ret, size_t *ret_n,
-		 struct err *e) must_check;
+int signals_late(struct state_source *s, const Godwit__Ckpt__Process *early, Godwit__Mover__LateSignal ***ret,
+		 size_t *ret_n, struct err *e) must_check;
 
 #endif

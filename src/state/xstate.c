@@ -66,7 +66,8 @@ int xstate_fit(const uint8_t *from, size_t len, uint8_t *to, size_t size, struct
 		return err_set(e, -EPROTO, "a vector register area has %zu bytes", len);
 	missing = in_use(from) & ~xstate_features();
 	if (missing)
-		return err_set(e, -ENOTSUP, "this CPU lacks vector state %#llx that is in use", (unsigned long long)missing);
+		return err_set(e, -ENOTSUP, "this CPU lacks vector state %#llx that is in use",
+			       (unsigned long long)missing);
 	memset(to, 0, size);
 	memcpy(to, from, len < size ? len : size);
 	return 0;

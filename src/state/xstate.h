@@ -8,8 +8,8 @@
 #include "base/err.h"
 
 /*
- * The XSAVE area as ptrace shows it: standard format, every component at the offset that CPUID gives it on every CPU,
- * whole areas only. What differs between hosts is how many components there are, and so the size.
+ * The XSAVE area as ptrace shows it: standard format, every component at the offset that CPUID gives it on every
+ * CPU, whole areas only. What differs between hosts is how many components there are, and so the size.
  */
 
 #define XSTATE_MAX (32u << 10)
