@@ -36,6 +36,7 @@ victims_tap()
 	shift
 	names=("$@")
 	work=$(mktemp -d /tmp/victims.XXXXXX)
+	chmod 755 "$work"
 	echo "1..${#names[@]}"
 	for name in "${names[@]}"; do
 		while [ "$running" -ge "${LAB_JOBS:-2}" ]; do
@@ -43,6 +44,8 @@ victims_tap()
 			running=$((running - 1))
 		done
 		(
+			mkdir -m 1777 "$work/$name"
+			export VICTIM_DIR=$work/$name
 			"$judge" "$name" "$work/$name.log"
 			echo $? >"$work/$name.status.new"
 			mv "$work/$name.status.new" "$work/$name.status"

@@ -25,7 +25,7 @@ int main(void)
 		pages++;
 	must(fcntl(ends[0], F_SETFL, 0) == 0 && fcntl(ends[1], F_SETFL, 0) == 0);
 	pattern_fill(page, PAGE, 13);
-	source = (int)syscall(SYS_open, "/tmp", O_TMPFILE | O_RDWR, 0600);
+	source = (int)syscall(SYS_open, temp_place(), O_TMPFILE | O_RDWR, 0600);
 	must(source >= 0 && write(source, page, PAGE) == (ssize_t)PAGE && lseek(source, 0, SEEK_SET) == 0);
 	caller_start(&c, SYS_sendfile);
 	caller_move(&c, SYS_sendfile);

@@ -10,7 +10,8 @@
  *	SKIP why, exit 77	the kernel or the machine lacks something; may come before or instead of "ready"
  *
  * With VICTIM_SABOTAGE in its environment a victim damages its own state after the line, and then must fail: that
- * is how every check is seen to be able to. VICTIM_SLACK_MS is what a timeout may be late on a busy machine.
+ * is how every check is seen to be able to. VICTIM_SLACK_MS is what a timeout may be late on a busy machine,
+ * VICTIM_DIR a directory for files instead of /tmp.
  */
 #ifndef VICTIM_H
 #define VICTIM_H
@@ -209,15 +210,30 @@ static V_MAYBE void *map(size_t bytes, int prot, int flags)
 	return p;
 }
 
-/* A file of its own in a place that every host of a lab sees; unlinked by the caller. */
+/* Where files of its own may be: a directory that every host of a lab sees. */
+static V_MAYBE const char *temp_place(void)
+{
+	const char *place = getenv("VICTIM_DIR");
+
+	return place ? place : "/tmp";
+}
+
+/* A file of its own; unlinked by the caller. */
 static V_MAYBE int temp_file(char path[64])
 {
 	int fd;
 
-	strcpy(path, "/tmp/victim-XXXXXX");
+	must(snprintf(path, 64, "%s/victim-XXXXXX", temp_place()) < 64 - 10);
 	fd = mkostemp(path, O_CLOEXEC);
 	must(fd >= 0);
 	return fd;
+}
+
+/* The same for a directory. */
+static V_MAYBE void temp_dir(char path[64])
+{
+	must(snprintf(path, 64, "%s/victim-XXXXXX", temp_place()) < 64 - 10);
+	must(mkdtemp(path));
 }
 
 /* ---- a thread that blocks in one system call ---- */

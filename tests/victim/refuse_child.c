@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Cannot move yet: a child process. */
+#include "victim.h"
+#include <sys/prctl.h>
+
+int main(void)
+{
+	pid_t child = fork();
+
+	must(child >= 0);
+	if (child == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		for (;;)
+			pause();
+	}
+	move();
+	return done();
+}
