@@ -164,7 +164,7 @@ lint:
 
 # --- install ---
 DESTDIR ?=
-UNITS := $(wildcard contrib/systemd/*.service contrib/systemd/*.slice)
+UNITS := $(wildcard contrib/systemd/*.service)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/godwit $(DESTDIR)$(PREFIX)/include
