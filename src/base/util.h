@@ -36,6 +36,14 @@ static inline uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
+static inline uint64_t boottime_ns(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_BOOTTIME, &t);
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
 /* Allocation failure of small objects ends the program: there is no way on that anyone could test. Sizes that come
  * from outside are bounded before they get here. */
 void *xmalloc(size_t size);

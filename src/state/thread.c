@@ -23,7 +23,6 @@
 #define PR_GET_TID_ADDRESS 40
 #define ALTSTACK_DISABLED 2
 #define NAME_LEN 16
-#define RSEQ_UNREGISTER 1
 
 struct kernel_altstack {
 	uint64_t sp;
@@ -200,21 +199,6 @@ static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__
 
 /* --- destination --- */
 
-/* The blank's C library has registered things that lie in memory which is about to go. */
-static int prepare(struct state_target *d, struct err *e)
-{
-	_cleanup_free_ struct batch *b = xmalloc(sizeof *b);
-	struct remote_thread *t = &d->remote->threads[0];
-
-	batch_init(b);
-	if (t->rseq.ptr)
-		(void)batch_call(b, "cannot unregister rseq", SYS_rseq, bval(t->rseq.ptr), bval(t->rseq.len),
-				 bval(RSEQ_UNREGISTER), bval(t->rseq.sig));
-	(void)batch_call(b, "cannot clear the robust list", SYS_set_robust_list, bval(0), bval(24));
-	(void)batch_call(b, "cannot clear the thread id address", SYS_set_tid_address, bval(0));
-	return state_flush(d, NULL, b, e);
-}
-
 static void restore_altstack(const Godwit__Ckpt__AltStack *m, struct batch *b)
 {
 	struct kernel_altstack alt = { .sp = m->sp, .flags = m->flags & ~1, .size = m->size };
@@ -276,6 +260,5 @@ const struct state_module state_thread = {
 	.describe = describe,
 	.ask_thread = ask_thread,
 	.take_thread = take_thread,
-	.prepare = prepare,
 	.restore_thread = restore_thread,
 };

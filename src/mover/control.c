@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/util.h"
+#include "mover/mover.h"
+
+int control_receive(struct mover *m, Godwit__Mover__MoverMessage **ret, struct err *e)
+{
+	_cleanup_free_ uint8_t *buf = xmalloc(MOVER_PACKET_MAX);
+	ssize_t n = fd_msg_recv(m->control, buf, MOVER_PACKET_MAX, m->came, MOVER_FDS_MAX, &m->n_came);
+
+	if (n < 0)
+		return err_code(e, (int)n, "cannot read from procd");
+	if (!n)
+		return err_set(e, -ENODATA, "procd has gone");
+	*ret = godwit__mover__mover_message__unpack(NULL, (size_t)n, buf);
+	return *ret ? 0 : err_set(e, -EPROTO, "procd sent what is not a message");
+}
+
+int control_send(struct mover *m, const Godwit__Mover__MoverMessage *msg, struct err *e)
+{
+	size_t len = godwit__mover__mover_message__get_packed_size(msg);
+	_cleanup_free_ uint8_t *buf = xmalloc(len);
+	int err;
+
+	(void)godwit__mover__mover_message__pack(msg, buf);
+	err = fd_msg_send(m->control, buf, len, NULL, 0);
+	return err < 0 ? err_code(e, err, "cannot write to procd") : 0;
+}
+
+int control_fail(struct mover *m, const struct err *why, struct err *e)
+{
+	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT;
+	Godwit__Mover__Failed failed = GODWIT__MOVER__FAILED__INIT;
+
+	failed.code = why->code;
+	failed.text = (char *)(uintptr_t)err_text(why);
+	failed.problems = m->problems.list;
+	failed.n_problems = m->problems.n;
+	out.kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_FAILED;
+	out.failed = &failed;
+	return control_send(m, &out, e);
+}
+
+/* --- the stream --- */
+
+int frame_expect(struct mover *m, enum frame what, const ProtobufCMessageDescriptor *d, ProtobufCMessage **ret,
+		 struct err *e)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	Godwit__Mover__Failed *failed;
+	uint32_t type;
+	size_t len;
+	int err = stream_recv_any(m->stream, FRAME_JOB_MAX, &type, &bytes, &len, e);
+
+	if (err < 0)
+		return err;
+	if (type == FRAME_FAILED) {
+		failed = godwit__mover__failed__unpack(NULL, len, bytes);
+		err = err_set(e, failed && failed->code < 0 ? failed->code : -EIO, "at the %s: %s",
+			      m->source ? "destination" : "source", failed ? failed->text : "?");
+		if (failed)
+			godwit__mover__failed__free_unpacked(failed, NULL);
+		return err;
+	}
+	if (type != what)
+		return err_set(e, -EPROTO, "the other mover sent frame %u instead of %u", type, what);
+	if (!d)
+		return len ? err_set(e, -EPROTO, "frame %u is not empty", what) : 0;
+	*ret = protobuf_c_message_unpack(d, NULL, len, bytes);
+	return *ret ? 0 : err_set(e, -EPROTO, "frame %u is not a message", what);
+}
+
+void frame_fail(struct mover *m, const struct err *why)
+{
+	Godwit__Mover__Failed failed = GODWIT__MOVER__FAILED__INIT;
+	struct err ignored;
+
+	failed.code = why->code;
+	failed.text = (char *)(uintptr_t)err_text(why);
+	if (m->stream)
+		(void)!stream_send_msg(m->stream, FRAME_FAILED, &failed.base, &ignored);
+}
+
+int frame_file_send(void *ctx, const void *buf, size_t len, struct err *e)
+{
+	struct mover *m = ctx;
+
+	return stream_write(m->stream, buf, len, e) ?: stream_flush(m->stream, e);
+}
+
+int frame_file_recv(void *ctx, void *buf, size_t len, struct err *e)
+{
+	struct mover *m = ctx;
+
+	return stream_read(m->stream, buf, len, e);
+}
+
+/* --- timings --- */
+
+void timing_start(struct timings *t)
+{
+	t->last_us = now_us();
+}
+
+void timing_add(struct timings *t, const char *name)
+{
+	Godwit__Mover__Timing *x = xmalloc(sizeof *x);
+	uint64_t now = now_us();
+
+	godwit__mover__timing__init(x);
+	x->name = xstrdup(name);
+	x->us = now - t->last_us;
+	t->last_us = now;
+	t->list = xrealloc(t->list, (t->n + 1) * sizeof(*t->list));
+	t->list[t->n++] = x;
+}
+
+void timings_done(struct timings *t)
+{
+	for (size_t i = 0; i < t->n; i++)
+		godwit__mover__timing__free_unpacked(t->list[i], NULL);
+	free(t->list);
+	*t = (struct timings){ 0 };
+}
+
+/* --- clocks --- */
+
+static int read_offsets(int dir, const char *path, int64_t *monotonic_ns, int64_t *boottime_ns)
+{
+	_cleanup_free_ char *text = NULL;
+	long long mono_s, mono_ns, boot_s, boot_ns;
+	ssize_t n = fd_slurp(dir, path, 4096, &text);
+
+	*monotonic_ns = *boottime_ns = 0;
+	if (n == -ENOENT) /* no time namespaces: no offsets */
+		return 0;
+	if (n < 0)
+		return (int)n;
+	if (sscanf(text, "monotonic %lld %lld boottime %lld %lld", &mono_s, &mono_ns, &boot_s, &boot_ns) != 4)
+		return -EPROTO;
+	*monotonic_ns = mono_s * 1000000000 + mono_ns;
+	*boottime_ns = boot_s * 1000000000 + boot_ns;
+	return 0;
+}
+
+/* Both are counted from the initial namespace. */
+int clock_offsets(int proc, int64_t *monotonic_ns, int64_t *boottime_ns, struct err *e)
+{
+	int64_t our_mono, our_boot;
+	int err = read_offsets(-EBADF, "/proc/self/timens_offsets", &our_mono, &our_boot);
+
+	if (!err)
+		err = read_offsets(proc, "timens_offsets", monotonic_ns, boottime_ns);
+	if (err < 0)
+		return err_code(e, err, "cannot read the job's clock offsets");
+	*monotonic_ns -= our_mono;
+	*boottime_ns -= our_boot;
+	return 0;
+}

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "mover/mover.h"
+
+static const struct stage *find_stage(const struct mover *m, Godwit__Mover__MoverMessage__KindCase kind)
+{
+	for (const struct stage *s = mover_stages; s->name; s++)
+		if (kind == (m->source ? s->source_asks : s->destination_asks) && (m->source ? s->source : s->destination))
+			return s;
+	return NULL;
+}
+
+static int answer(struct mover *m, const struct stage *s, const Godwit__Mover__MoverMessage *in, struct err *e)
+{
+	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT;
+	struct err why = { 0 };
+	int err;
+
+	log_debug("%s: %s", m->source ? "source" : "destination", s->name);
+	err = (m->source ? s->source : s->destination)(m, in, &out, &why);
+	if (err < 0) {
+		log_debug("%s failed: %s", s->name, err_text(&why));
+		return control_fail(m, &why, e);
+	}
+	if (out.kind_case == GODWIT__MOVER__MOVER_MESSAGE__KIND__NOT_SET)
+		return 0;
+	stage_boundary(m, s->name);
+	return control_send(m, &out, e);
+}
+
+/* A message that a stage answers with Failed is not the end: procd says what comes next, and its going does, too. */
+static int serve(struct mover *m, struct err *e)
+{
+	while (!m->done) {
+		Godwit__Mover__MoverMessage *in = NULL;
+		const struct stage *s;
+		int err;
+
+		err = control_receive(m, &in, e);
+		if (err < 0)
+			return err == -ENODATA ? 0 : err;
+		s = find_stage(m, in->kind_case);
+		if (!s)
+			err = err_set(e, -EPROTO, "message %d is not for this side", (int)in->kind_case);
+		else
+			err = answer(m, s, in, e);
+		while (m->n_came)
+			fd_close(&m->came[--m->n_came]);
+		if (in != m->from.check && in != m->to.restore)
+			godwit__mover__mover_message__free_unpacked(in, NULL);
+		if (err < 0)
+			return err;
+	}
+	return 0;
+}
+
+static void usage(void)
+{
+	fprintf(stderr, "usage: mover source|destination\n"
+			"One side of a migration. Started by procd, with a control socket as descriptor 3; see mover(8).\n");
+}
+
+int main(int argc, char **argv)
+{
+	static struct mover m = { .control = MOVER_CONTROL_FD, .to.listener = -EBADF };
+	struct err e = { 0 };
+	int err;
+
+	log_open("mover");
+	if (argc != 2 || (strcmp(argv[1], "source") != 0 && strcmp(argv[1], "destination") != 0)) {
+		usage();
+		return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
+	}
+	m.source = !strcmp(argv[1], "source");
+	(void)signal(SIGPIPE, SIG_IGN);
+	err = serve(&m, &e);
+	if (err < 0)
+		log_error("%s", err_text(&e));
+	source_done(&m);
+	destination_done(&m);
+	return err < 0;
+}

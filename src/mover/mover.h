@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_MOVER_MOVER_H
+#define GW_MOVER_MOVER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "checkpoint.pb-c.h"
+#include "inject/remote.h"
+#include "memory/memory.h"
+#include "memory/stream.h"
+#include "mover.pb-c.h"
+#include "state/state.h"
+
+/*
+ * One side of one migration: a single-threaded program that procd starts, talks to over descriptor 3, and loses without
+ * harm. stages.c has the table of what is said and done, and what a crash leaves.
+ */
+
+#define MOVER_CONTROL_FD 3
+#define MOVER_PACKET_MAX (192u << 10)
+#define MOVER_FDS_MAX 8
+
+/* What the two movers say to each other on the stream; page data flow in between. */
+enum frame {
+	FRAME_DESCRIPTION = 1, /* ckpt.Job, source to destination */
+	FRAME_PREPARED,	       /* empty */
+	FRAME_CHECKPOINT,      /* ckpt.Job */
+	FRAME_READY,	       /* mover.Ready */
+	FRAME_FAILED,	       /* mover.Failed, either way: the other side's reason */
+};
+#define FRAME_JOB_MAX (64u << 20)
+
+struct timings {
+	Godwit__Mover__Timing **list;
+	size_t n;
+	uint64_t last_us;
+};
+
+struct mover {
+	bool source;
+	int control;
+	bool done;		 /* the process is to end */
+	int came[MOVER_FDS_MAX]; /* descriptors that came with the present message; closed if nobody takes them */
+	size_t n_came;
+	struct stream *stream;
+	const struct memory_strategy *strategy;
+	struct memory_stats stats;
+	struct timings timings;
+	struct problems problems;
+	struct remote remote;
+	char *migration, *job_name;
+
+	struct {
+		struct state_source s;
+		Godwit__Mover__MoverMessage *check; /* owns the streams that s points to */
+		bool stopped;
+		struct err take_error;
+		Godwit__Ckpt__Job *early, *final; /* description and checkpoint as sent */
+	} from;
+
+	struct {
+		struct state_target d;
+		int listener;
+		uint8_t key[STREAM_KEY_LEN];
+		bool sealed;
+		bool standing; /* READY has been said: it needs nobody any more */
+		Godwit__Mover__MoverMessage *restore; /* owns the streams that d points to */
+		int fds[MOVER_FDS_MAX];
+		size_t n_fds;
+		char *cgroup, *scratch;
+		Godwit__Ckpt__Job *early, *final;
+	} to;
+};
+
+/* One row of the table of stages: a request and who answers it how. The answer is sent by the caller, also when it is
+ * Failed. `out` is pre-initialised; NONE: there is no answer. */
+typedef int stage_fn(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		     struct err *e);
+
+struct stage {
+	const char *name;
+	Godwit__Mover__MoverMessage__KindCase source_asks;
+	stage_fn *source;
+	Godwit__Mover__MoverMessage__KindCase destination_asks;
+	stage_fn *destination;
+	const char *undo;
+	const char *crash_leaves;
+};
+extern const struct stage mover_stages[];
+
+/* GODWIT_DIE_AT=stage:source|destination kills this process at the end of that stage, before it says so. */
+void stage_boundary(const struct mover *m, const char *stage);
+
+/* --- control.c --- */
+/* One message from procd, with what descriptors came along. -ENODATA: procd has gone. */
+int control_receive(struct mover *m, Godwit__Mover__MoverMessage **ret, struct err *e) must_check;
+int control_send(struct mover *m, const Godwit__Mover__MoverMessage *msg, struct err *e) must_check;
+/* Failed with these problems (may be NULL). */
+int control_fail(struct mover *m, const struct err *why, struct err *e) must_check;
+
+/* --- the stream --- */
+/* Waits for one kind of frame; a FAILED of the other side becomes the error. */
+int frame_expect(struct mover *m, enum frame what, const ProtobufCMessageDescriptor *d, ProtobufCMessage **ret,
+		 struct err *e) must_check;
+void frame_fail(struct mover *m, const struct err *why);
+int frame_file_send(void *ctx, const void *buf, size_t len, struct err *e);
+int frame_file_recv(void *ctx, void *buf, size_t len, struct err *e);
+
+/* --- timings: what took how long, for the report --- */
+void timing_start(struct timings *t);
+void timing_add(struct timings *t, const char *name);
+void timings_done(struct timings *t);
+
+/* Offsets of the clocks of process `proc` against ours. */
+int clock_offsets(int proc, int64_t *monotonic_ns, int64_t *boottime_ns, struct err *e) must_check;
+
+/* --- source.c, source_take.c --- */
+stage_fn source_check, source_prepare, source_stun, source_move, source_freeze, source_rollback, source_finish;
+/* Every thread is stopped: fills m->from.final. */
+int source_take(struct mover *m, struct err *e) must_check;
+void source_done(struct mover *m);
+
+/* --- destination.c, destination_build.c --- */
+stage_fn destination_check, destination_listen, destination_restore, destination_rollback, destination_finish;
+/* From the description: the blank gets agent, threads, everything that is known so far. */
+int destination_prepare(struct mover *m, struct err *e) must_check;
+/* From the checkpoint: the rest, pages included. On return all threads are let go inside of the frozen cgroup. */
+int destination_apply(struct mover *m, struct err *e) must_check;
+void destination_done(struct mover *m);
+
+#endif

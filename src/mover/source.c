@@ -1,0 +1,407 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The source's side: looks, describes, stops, sends, and puts everything back if it comes to that. */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "mover/mover.h"
+#include "state/file.h"
+#include "state/thread.h"
+
+#define STOP_DEADLINE_US 500000u
+
+static struct file_io file_io(struct mover *m)
+{
+	return (struct file_io){ .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+}
+
+/* --- check --- */
+
+static int open_process(struct state_source *s, pid_t pid, struct err *e)
+{
+	char path[32];
+	struct remote r;
+	int err;
+
+	(void)snprintf(path, sizeof path, "/proc/%d", pid);
+	s->pid = pid;
+	s->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+	if (s->proc < 0 || s->pidfd < 0)
+		return err_errno(e, "there is no process %d", pid);
+	err = remote_open(&r, pid, e);
+	if (err < 0)
+		return err;
+	s->vpid = r.vpid;
+	remote_done(&r);
+	return clock_offsets(s->proc, &s->monotonic_offset_ns, &s->boottime_offset_ns, e);
+}
+
+static Godwit__Ckpt__Job *new_job(struct state_source *s)
+{
+	Godwit__Ckpt__Job *job = xmalloc(sizeof *job);
+	Godwit__Ckpt__Process *p = xmalloc(sizeof *p);
+
+	godwit__ckpt__job__init(job);
+	godwit__ckpt__process__init(p);
+	p->pid = s->vpid;
+	job->processes = xcalloc(1, sizeof(*job->processes));
+	job->processes[0] = p;
+	job->n_processes = 1;
+	s->job = job;
+	s->process = p;
+	return job;
+}
+
+static int run_checks(struct mover *m, struct err *e)
+{
+	struct state_source *s = &m->from.s;
+	int err = 0;
+
+	for (size_t i = 0; state_modules[i] && !err; i++)
+		if (state_modules[i]->check)
+			err = state_modules[i]->check(s, e);
+	return err;
+}
+
+static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
+{
+	struct state_source *s = &m->from.s;
+
+	godwit__mover__checked__init(c);
+	c->problems = m->problems.list;
+	c->n_problems = m->problems.n;
+	m->problems = (struct problems){ 0 };
+	c->requirements.len = godwit__ckpt__requirements__get_packed_size(s->requirements);
+	c->requirements.data = xmalloc(c->requirements.len);
+	(void)godwit__ckpt__requirements__pack(s->requirements, c->requirements.data);
+	c->pids = xmalloc(sizeof(*c->pids));
+	c->pids[0] = s->vpid;
+	c->n_pids = 1;
+	c->bytes = s->requirements->memory;
+	c->monotonic_ns = now_us() * 1000 + (uint64_t)s->monotonic_offset_ns;
+	c->boottime_ns = boottime_ns() + (uint64_t)s->boottime_offset_ns;
+}
+
+int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	const Godwit__Mover__CheckSource *ask = in->check_source;
+	struct state_source *s = &m->from.s;
+	int err;
+
+	if (m->from.check)
+		return err_set(e, -EALREADY, "this mover has a job already");
+	m->from.check = (Godwit__Mover__MoverMessage *)(uintptr_t)in;
+	*s = (struct state_source){ .proc = -EBADF,
+				    .pidfd = -EBADF,
+				    .carry = ask->carry,
+				    .adopted = ask->adopted,
+				    .problems = &m->problems,
+				    .streams = (const Godwit__Mover__Stream *const *)ask->streams,
+				    .n_streams = ask->n_streams };
+	s->requirements = xmalloc(sizeof *s->requirements);
+	godwit__ckpt__requirements__init(s->requirements);
+	err = open_process(s, ask->leader, e);
+	if (!err)
+		err = run_checks(m, e);
+	if (err < 0)
+		return err;
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_CHECKED;
+	out->checked = xmalloc(sizeof *out->checked);
+	fill_checked(m, out->checked);
+	return 0;
+}
+
+/* --- prepare --- */
+
+static int describe(struct mover *m, struct err *e)
+{
+	struct state_source *s = &m->from.s;
+	int err = 0;
+
+	m->from.early = new_job(s);
+	for (size_t i = 0; state_modules[i] && !err; i++)
+		if (state_modules[i]->describe)
+			err = state_modules[i]->describe(s, e);
+	return err;
+}
+
+static int introduce(struct mover *m, struct err *e)
+{
+	struct state_source *s = &m->from.s;
+	struct file_io io = file_io(m);
+	int err = describe(m, e);
+
+	if (!err)
+		err = stream_send_msg(m->stream, FRAME_DESCRIPTION, &m->from.early->base, e);
+	if (!err)
+		err = file_carry_serve(s, &io, e);
+	if (!err && m->strategy->send_before)
+		err = m->strategy->send_before(s->mm, m->stream, &m->stats, e);
+	if (!err)
+		err = frame_expect(m, FRAME_PREPARED, NULL, NULL, e);
+	return err;
+}
+
+int source_prepare(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	const Godwit__Mover__Connect *ask = in->connect;
+	int err;
+
+	if (!m->from.check || m->stream)
+		return err_set(e, -EPROTO, "not the time to connect");
+	if (ask->key.len != STREAM_KEY_LEN)
+		return err_set(e, -EPROTO, "the key has %zu bytes", ask->key.len);
+	m->strategy = memory_strategy_find(ask->strategy);
+	if (!m->strategy)
+		return err_set(e, -EINVAL, "there is no strategy %s", ask->strategy);
+	err = stream_connect(ask->address, (uint16_t)ask->port, ask->key.data, ask->sealed, STREAM_NEVER, m->control,
+			     &m->stream, e);
+	if (!err)
+		err = introduce(m, e);
+	if (err < 0)
+		return err;
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_PREPARED;
+	out->prepared = xmalloc(sizeof *out->prepared);
+	godwit__mover__prepared__init(out->prepared);
+	return 0;
+}
+
+/* --- stun --- */
+
+/* The agent leaves, and each thread gets what it needs to go on in what it was doing. */
+static int put_back(struct mover *m, struct err *e)
+{
+	struct remote *r = &m->remote;
+	int err = call_resume_source(&m->from.s, e);
+	int unmapped = remote_agent_unmap(r, err ? NULL : e);
+
+	return err ? err : unmapped;
+}
+
+static void undo_stop(struct mover *m)
+{
+	struct err e = { 0 };
+
+	if (!m->from.stopped)
+		return;
+	if (put_back(m, &e) < 0)
+		log_error("%s", err_text(&e));
+	remote_release(&m->remote);
+	m->from.stopped = false;
+	m->from.s.remote = NULL;
+}
+
+static int stop(struct mover *m, struct err *e)
+{
+	struct state_source *s = &m->from.s;
+	int err = remote_open(&m->remote, s->pid, e);
+
+	if (err < 0)
+		return err;
+	err = call_before_stop(s, &m->remote, e);
+	if (!err)
+		err = remote_stop(&m->remote, now_us() + STOP_DEADLINE_US, e);
+	if (err < 0) {
+		remote_done(&m->remote);
+		return err;
+	}
+	m->from.stopped = true;
+	s->remote = &m->remote;
+	return remote_agent_map(&m->remote, (raddr_t){ 0 }, e);
+}
+
+static int say_stunned(struct mover *m, uint64_t started_us, struct err *e)
+{
+	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT;
+	Godwit__Mover__Stunned stunned = GODWIT__MOVER__STUNNED__INIT;
+
+	stage_boundary(m, "stun");
+	stunned.at_us = m->remote.stopped_at_us;
+	stunned.us = now_us() - started_us;
+	out.kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_STUNNED;
+	out.stunned = &stunned;
+	return control_send(m, &out, e);
+}
+
+/* Says so as soon as the threads stand still, and collects while procd sees to the job's surroundings. */
+int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	uint64_t started_us = now_us();
+	int err;
+
+	(void)in;
+	(void)out;
+	if (!m->stream || m->from.stopped)
+		return err_set(e, -EPROTO, "not the time to stop");
+	timing_start(&m->timings);
+	err = stop(m, e);
+	timing_add(&m->timings, "stop");
+	if (!err)
+		err = say_stunned(m, started_us, e);
+	if (err < 0) {
+		undo_stop(m);
+		return err;
+	}
+	m->from.final = new_job(&m->from.s);
+	m->from.take_error.code = source_take(m, &m->from.take_error);
+	timing_add(&m->timings, "collect");
+	return 0;
+}
+
+/* --- move --- */
+
+static int send_all(struct mover *m, struct err *e)
+{
+	struct state_source *s = &m->from.s;
+	struct file_io io = file_io(m);
+	int err = stream_send_msg(m->stream, FRAME_CHECKPOINT, &m->from.final->base, e);
+
+	timing_add(&m->timings, "checkpoint");
+	if (!err)
+		err = file_carry_push(s, &io, e);
+	if (!err)
+		err = memory_send(s->mm, m->strategy, m->stream, &m->stats, e);
+	timing_add(&m->timings, "pages");
+	if (!err)
+		err = memory_source_verify(s->mm, e);
+	return err;
+}
+
+static int receive_ready(struct mover *m, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	ProtobufCMessage *msg = NULL;
+	Godwit__Mover__Ready *ready;
+	int err = frame_expect(m, FRAME_READY, &godwit__mover__ready__descriptor, &msg, e);
+
+	timing_add(&m->timings, "wait");
+	if (err < 0)
+		return err;
+	ready = (Godwit__Mover__Ready *)msg;
+	ready->pages = m->stats.pages;
+	ready->bytes = m->stats.bytes;
+	ready->timings = xrealloc(ready->timings, (ready->n_timings + m->timings.n) * sizeof(*ready->timings));
+	for (size_t i = 0; i < m->timings.n; i++)
+		ready->timings[ready->n_timings++] = m->timings.list[i];
+	m->timings.n = 0;
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_READY;
+	out->ready = ready;
+	return 0;
+}
+
+int source_move(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	int err;
+
+	(void)in;
+	if (!m->from.stopped)
+		return err_set(e, -EPROTO, "not the time to move");
+	timing_add(&m->timings, "told");
+	err = m->from.take_error.code;
+	if (err < 0)
+		*e = m->from.take_error;
+	if (!err)
+		err = send_all(m, e);
+	if (!err)
+		err = receive_ready(m, out, e);
+	if (err < 0) {
+		undo_stop(m);
+		frame_fail(m, e);
+	}
+	return err;
+}
+
+/* --- commit --- */
+
+static void fill_frozen(Godwit__Mover__MoverMessage *out, Godwit__Mover__LateSignal **late, size_t n)
+{
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_FROZEN;
+	out->frozen = xmalloc(sizeof *out->frozen);
+	godwit__mover__frozen__init(out->frozen);
+	out->frozen->signals = late;
+	out->frozen->n_signals = n;
+}
+
+/* A stopped thread counts as frozen, so the cgroup is frozen before any of them is let go; they go from our hands into
+ * the freezer's without a step in between. */
+int source_freeze(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	_cleanup_free_ char *path = NULL;
+	Godwit__Mover__LateSignal **late = NULL;
+	size_t n = 0;
+	int err;
+
+	if (!m->from.stopped)
+		return err_set(e, -EPROTO, "not the time to freeze");
+	path = xasprintf("%s/cgroup.freeze", in->freeze->cgroup);
+	err = fd_write_file(AT_FDCWD, path, "1");
+	if (err < 0)
+		err_code(e, err, "cannot freeze %s", in->freeze->cgroup);
+	if (!err)
+		err = put_back(m, e);
+	if (!err)
+		err = signals_late(&m->from.s, m->from.final->processes[0], &late, &n, e);
+	if (err < 0) {
+		undo_stop(m);
+		return err;
+	}
+	remote_release(&m->remote);
+	m->from.stopped = false;
+	m->from.s.remote = NULL;
+	fill_frozen(out, late, n);
+	return 0;
+}
+
+/* --- ends --- */
+
+int source_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	(void)in;
+	(void)e;
+	undo_stop(m);
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_UNDONE;
+	out->undone = xmalloc(sizeof *out->undone);
+	godwit__mover__undone__init(out->undone);
+	m->done = true;
+	return 0;
+}
+
+int source_finish(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+{
+	(void)in;
+	(void)out;
+	(void)e;
+	m->done = true;
+	return 0;
+}
+
+void source_done(struct mover *m)
+{
+	struct state_source *s = &m->from.s;
+
+	if (!m->from.check)
+		return;
+	undo_stop(m);
+	remote_done(&m->remote);
+	file_source_done(s);
+	memory_source_free(s->mm);
+	stream_free(m->stream);
+	if (m->from.early)
+		godwit__ckpt__job__free_unpacked(m->from.early, NULL);
+	if (m->from.final)
+		godwit__ckpt__job__free_unpacked(m->from.final, NULL);
+	godwit__ckpt__requirements__free_unpacked(s->requirements, NULL);
+	fd_close(&s->proc);
+	fd_close(&s->pidfd);
+	problems_done(&m->problems);
+	timings_done(&m->timings);
+	godwit__mover__mover_message__free_unpacked(m->from.check, NULL);
+	m->from.check = NULL;
+}
