@@ -7,7 +7,7 @@
 #include <time.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
-#define container_of(ptr, type, member) ((type *)((char *)(ptr) - offsetof(type, member)))
+#define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
 #define MIN(a, b) ((a) < (b) ? (a) : (b))
 #define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define ALIGN_UP(x, a) (((x) + (a)-1) & ~((typeof(x))(a)-1))
@@ -20,11 +20,11 @@ static inline void cleanup_free(void *p)
 #define _cleanup_free_ __attribute__((cleanup(cleanup_free)))
 
 /* Hands a pointer out of a variable that would otherwise free it. */
-#define steal_ptr(p)                    \
-	({                              \
-		typeof(*(p)) p_ = *(p); \
-		*(p) = NULL;            \
-		p_;                     \
+#define steal_ptr(p)                                                                                              \
+	({                                                                                                        \
+		typeof(*(p)) p_ = *(p);                                                                           \
+		*(p) = NULL;                                                                                      \
+		p_;                                                                                               \
 	})
 
 /* CLOCK_MONOTONIC in microseconds. Cores take the time as an argument; only programs ask the clock. */

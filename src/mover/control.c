@@ -125,7 +125,7 @@ void timings_done(struct timings *t)
 	for (size_t i = 0; i < t->n; i++)
 		godwit__mover__timing__free_unpacked(t->list[i], NULL);
 	free(t->list);
-	*t = (struct timings){ 0 };
+	*t = (struct timings) { 0 };
 }
 
 /* --- clocks --- */

@@ -38,12 +38,12 @@ int destination_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Go
 	if (!q)
 		return err_set(e, -EPROTO, "the requirements are not a message");
 	m->to.scratch = xstrdup(ask->scratch);
-	m->to.d = (struct state_target){ .proc = -EBADF,
-					 .pidfd = -EBADF,
-					 .agent_sock = -EBADF,
-					 .carry = ask->carry,
-					 .scratch = m->to.scratch,
-					 .problems = &m->problems };
+	m->to.d = (struct state_target) { .proc = -EBADF,
+					  .pidfd = -EBADF,
+					  .agent_sock = -EBADF,
+					  .carry = ask->carry,
+					  .scratch = m->to.scratch,
+					  .problems = &m->problems };
 	err = run_admits(m, q, e);
 	godwit__ckpt__requirements__free_unpacked(q, NULL);
 	if (err < 0)
@@ -53,7 +53,7 @@ int destination_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Go
 	godwit__mover__checked__init(out->checked);
 	out->checked->problems = m->problems.list;
 	out->checked->n_problems = m->problems.n;
-	m->problems = (struct problems){ 0 };
+	m->problems = (struct problems) { 0 };
 	return 0;
 }
 
@@ -175,7 +175,7 @@ static int say_ready(struct mover *m, Godwit__Mover__MoverMessage *out, struct e
 	ready->bytes = m->stats.bytes;
 	ready->timings = m->timings.list;
 	ready->n_timings = m->timings.n;
-	m->timings = (struct timings){ 0 };
+	m->timings = (struct timings) { 0 };
 	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_READY;
 	out->ready = ready;
 	return stream_send_msg(m->stream, FRAME_READY, &ready->base, e);

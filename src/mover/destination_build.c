@@ -2,12 +2,13 @@
 /*
  * Building the job in the blank process.
  *
- * Theory of operation. The blank is a fork of the shepherd, asleep. It is stopped, given the agent in a hole that is
- * free here and at the source, and freed of what its C library has registered with the kernel. Then the modules act in
- * the table's order: `prepare` while the job still runs at the source, `restore` when the checkpoint is there. Threads
- * are made early, by the agent, and stop before they have executed one instruction, since their maker is traced. At the
- * end the agent leaves by way of the foothold in the job's own vDSO, every thread gets its registers, and all are let
- * go into the frozen cgroup. If this mover dies before, the kernel kills the blank (PTRACE_O_EXITKILL).
+ * Theory of operation. The blank is a fork of the shepherd, asleep. It is stopped, given the agent in a hole that
+ * is free here and at the source, and freed of what its C library has registered with the kernel. Then the modules
+ * act in the table's order: `prepare` while the job still runs at the source, `restore` when the checkpoint is
+ * there. Threads are made early, by the agent, and stop before they have executed one instruction, since their
+ * maker is traced. At the end the agent leaves by way of the foothold in the job's own vDSO, every thread gets its
+ * registers, and all are let go into the frozen cgroup. If this mover dies before, the kernel kills the blank
+ * (PTRACE_O_EXITKILL).
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -103,7 +104,8 @@ static void ask_thread(struct mover *m, struct batch *b, pid_t tid)
 				   .stack = remote_batch_addr(&m->remote, stack).a,
 				   .stack_size = 64 };
 
-	(void)batch_call(b, "cannot make a thread", SYS_clone3, bdata(batch_put(b, &args, sizeof args)), bval(sizeof args));
+	(void)batch_call(b, "cannot make a thread", SYS_clone3, bdata(batch_put(b, &args, sizeof args)),
+			 bval(sizeof args));
 }
 
 static int adopt_all(struct mover *m, Godwit__Ckpt__Thread **list, size_t n, struct err *e)
@@ -215,7 +217,8 @@ static int restore_thread(struct mover *m, struct remote_thread *t, enum state_p
 		return err_set(e, -EPROTO, "thread %d is not in the checkpoint", t->vtid);
 	batch_init(b);
 	for (size_t i = 0; state_modules[i] && !err; i++)
-		if (state_modules[i]->phase >= from && state_modules[i]->phase <= to && state_modules[i]->restore_thread)
+		if (state_modules[i]->phase >= from && state_modules[i]->phase <= to &&
+		    state_modules[i]->restore_thread)
 			err = state_modules[i]->restore_thread(&m->to.d, t, msg, b, e);
 	return err ? err : state_flush(&m->to.d, t, b, e);
 }

@@ -14,7 +14,8 @@
 static const struct stage *find_stage(const struct mover *m, Godwit__Mover__MoverMessage__KindCase kind)
 {
 	for (const struct stage *s = mover_stages; s->name; s++)
-		if (kind == (m->source ? s->source_asks : s->destination_asks) && (m->source ? s->source : s->destination))
+		if (kind == (m->source ? s->source_asks : s->destination_asks) &&
+		    (m->source ? s->source : s->destination))
 			return s;
 	return NULL;
 }
@@ -37,7 +38,8 @@ static int answer(struct mover *m, const struct stage *s, const Godwit__Mover__M
 	return control_send(m, &out, e);
 }
 
-/* A message that a stage answers with Failed is not the end: procd says what comes next, and its going does, too. */
+/* A message that a stage answers with Failed is not the end: procd says what comes next, and its going does, too.
+ */
 static int serve(struct mover *m, struct err *e)
 {
 	while (!m->done) {
@@ -66,7 +68,8 @@ static int serve(struct mover *m, struct err *e)
 static void usage(void)
 {
 	fprintf(stderr, "usage: mover source|destination\n"
-			"One side of a migration. Started by procd, with a control socket as descriptor 3; see mover(8).\n");
+			"One side of a migration. Started by procd, with a control socket as descriptor 3; see "
+			"mover(8).\n");
 }
 
 int main(int argc, char **argv)

@@ -15,8 +15,8 @@
 #include "state/state.h"
 
 /*
- * One side of one migration: a single-threaded program that procd starts, talks to over descriptor 3, and loses without
- * harm. stages.c has the table of what is said and done, and what a crash leaves.
+ * One side of one migration: a single-threaded program that procd starts, talks to over descriptor 3, and loses
+ * without harm. stages.c has the table of what is said and done, and what a crash leaves.
  */
 
 #define MOVER_CONTROL_FD 3
@@ -66,7 +66,7 @@ struct mover {
 		int listener;
 		uint8_t key[STREAM_KEY_LEN];
 		bool sealed;
-		bool standing; /* READY has been said: it needs nobody any more */
+		bool standing;			      /* READY has been said: it needs nobody any more */
 		Godwit__Mover__MoverMessage *restore; /* owns the streams that d points to */
 		int fds[MOVER_FDS_MAX];
 		size_t n_fds;
@@ -75,8 +75,8 @@ struct mover {
 	} to;
 };
 
-/* One row of the table of stages: a request and who answers it how. The answer is sent by the caller, also when it is
- * Failed. `out` is pre-initialised; NONE: there is no answer. */
+/* One row of the table of stages: a request and who answers it how. The answer is sent by the caller, also when it
+ * is Failed. `out` is pre-initialised; NONE: there is no answer. */
 typedef int stage_fn(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
 		     struct err *e);
 

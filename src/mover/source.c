@@ -19,7 +19,7 @@
 
 static struct file_io file_io(struct mover *m)
 {
-	return (struct file_io){ .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	return (struct file_io) { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
 }
 
 /* --- check --- */
@@ -78,7 +78,7 @@ static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
 	godwit__mover__checked__init(c);
 	c->problems = m->problems.list;
 	c->n_problems = m->problems.n;
-	m->problems = (struct problems){ 0 };
+	m->problems = (struct problems) { 0 };
 	c->requirements.len = godwit__ckpt__requirements__get_packed_size(s->requirements);
 	c->requirements.data = xmalloc(c->requirements.len);
 	(void)godwit__ckpt__requirements__pack(s->requirements, c->requirements.data);
@@ -90,7 +90,8 @@ static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
 	c->boottime_ns = boottime_ns() + (uint64_t)s->boottime_offset_ns;
 }
 
-int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		 struct err *e)
 {
 	const Godwit__Mover__CheckSource *ask = in->check_source;
 	struct state_source *s = &m->from.s;
@@ -99,13 +100,13 @@ int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit_
 	if (m->from.check)
 		return err_set(e, -EALREADY, "this mover has a job already");
 	m->from.check = (Godwit__Mover__MoverMessage *)(uintptr_t)in;
-	*s = (struct state_source){ .proc = -EBADF,
-				    .pidfd = -EBADF,
-				    .carry = ask->carry,
-				    .adopted = ask->adopted,
-				    .problems = &m->problems,
-				    .streams = (const Godwit__Mover__Stream *const *)ask->streams,
-				    .n_streams = ask->n_streams };
+	*s = (struct state_source) { .proc = -EBADF,
+				     .pidfd = -EBADF,
+				     .carry = ask->carry,
+				     .adopted = ask->adopted,
+				     .problems = &m->problems,
+				     .streams = (const Godwit__Mover__Stream *const *)ask->streams,
+				     .n_streams = ask->n_streams };
 	s->requirements = xmalloc(sizeof *s->requirements);
 	godwit__ckpt__requirements__init(s->requirements);
 	err = open_process(s, ask->leader, e);
@@ -150,7 +151,8 @@ static int introduce(struct mover *m, struct err *e)
 	return err;
 }
 
-int source_prepare(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+int source_prepare(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		   struct err *e)
 {
 	const Godwit__Mover__Connect *ask = in->connect;
 	int err;
@@ -162,8 +164,8 @@ int source_prepare(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwi
 	m->strategy = memory_strategy_find(ask->strategy);
 	if (!m->strategy)
 		return err_set(e, -EINVAL, "there is no strategy %s", ask->strategy);
-	err = stream_connect(ask->address, (uint16_t)ask->port, ask->key.data, ask->sealed, STREAM_NEVER, m->control,
-			     &m->stream, e);
+	err = stream_connect(ask->address, (uint16_t)ask->port, ask->key.data, ask->sealed, STREAM_NEVER,
+			     m->control, &m->stream, e);
 	if (!err)
 		err = introduce(m, e);
 	if (err < 0)
@@ -215,7 +217,7 @@ static int stop(struct mover *m, struct err *e)
 	}
 	m->from.stopped = true;
 	s->remote = &m->remote;
-	return remote_agent_map(&m->remote, (raddr_t){ 0 }, e);
+	return remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
 }
 
 static int say_stunned(struct mover *m, uint64_t started_us, struct err *e)
@@ -232,7 +234,8 @@ static int say_stunned(struct mover *m, uint64_t started_us, struct err *e)
 }
 
 /* Says so as soon as the threads stand still, and collects while procd sees to the job's surroundings. */
-int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		struct err *e)
 {
 	uint64_t started_us = now_us();
 	int err;
@@ -296,7 +299,8 @@ static int receive_ready(struct mover *m, Godwit__Mover__MoverMessage *out, stru
 	return 0;
 }
 
-int source_move(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+int source_move(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		struct err *e)
 {
 	int err;
 
@@ -329,9 +333,10 @@ static void fill_frozen(Godwit__Mover__MoverMessage *out, Godwit__Mover__LateSig
 	out->frozen->n_signals = n;
 }
 
-/* A stopped thread counts as frozen, so the cgroup is frozen before any of them is let go; they go from our hands into
- * the freezer's without a step in between. */
-int source_freeze(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+/* A stopped thread counts as frozen, so the cgroup is frozen before any of them is let go; they go from our hands
+ * into the freezer's without a step in between. */
+int source_freeze(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		  struct err *e)
 {
 	_cleanup_free_ char *path = NULL;
 	Godwit__Mover__LateSignal **late = NULL;
@@ -361,7 +366,8 @@ int source_freeze(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit
 
 /* --- ends --- */
 
-int source_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+int source_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		    struct err *e)
 {
 	(void)in;
 	(void)e;
@@ -373,7 +379,8 @@ int source_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in, Godw
 	return 0;
 }
 
-int source_finish(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out, struct err *e)
+int source_finish(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		  struct err *e)
 {
 	(void)in;
 	(void)out;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Collecting what the job is, every thread stopped. One batch in the leader asks for all process-wide facts and the
- * leader's own; each other thread is asked in one more.
+ * Collecting what the job is, every thread stopped. One batch in the leader asks for all process-wide facts and
+ * the leader's own; each other thread is asked in one more.
  */
 #include <errno.h>
 #include <stdlib.h>

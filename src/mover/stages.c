@@ -9,8 +9,8 @@
 #define NOTHING GODWIT__MOVER__MOVER_MESSAGE__KIND__NOT_SET
 
 /*
- * The stages of a migration, as each side's mover sees them. "move" at the destination is not asked for: it begins when
- * the checkpoint comes over the stream.
+ * The stages of a migration, as each side's mover sees them. "move" at the destination is not asked for: it begins
+ * when the checkpoint comes over the stream.
  */
 const struct stage mover_stages[] = {
 	{ "check", ASK(CHECK_SOURCE), source_check, ASK(CHECK_DESTINATION), destination_check, "nothing to undo",
@@ -26,7 +26,8 @@ const struct stage mover_stages[] = {
 	  "the job frozen at the source until procd decides" },
 	{ "rollback", ASK(ROLLBACK), source_rollback, ASK(ROLLBACK), destination_rollback, "is the undo",
 	  "as the stage that is undone" },
-	{ "delete", ASK(FINISH), source_finish, ASK(FINISH), destination_finish, "too late", "job runs at the destination" },
+	{ "delete", ASK(FINISH), source_finish, ASK(FINISH), destination_finish, "too late",
+	  "job runs at the destination" },
 	{ .name = NULL },
 };
 

@@ -12,9 +12,9 @@ int thread_settle(struct state_target *d, struct remote_thread *t, const Godwit_
 		  struct err *e) must_check;
 
 /*
- * Calls that were interrupted (call.c). Before the stop: what only a running thread shows. At the end, when the agent is
- * about to leave: whatever a thread needs to go on in its call, at the source (undone) or at the destination, where
- * registers and masks of the remote threads are the job's already.
+ * Calls that were interrupted (call.c). Before the stop: what only a running thread shows. At the end, when the
+ * agent is about to leave: whatever a thread needs to go on in its call, at the source (undone) or at the
+ * destination, where registers and masks of the remote threads are the job's already.
  */
 int call_before_stop(struct state_source *s, struct remote *r, struct err *e) must_check;
 int call_resume_source(struct state_source *s, struct err *e) must_check;
