@@ -21,9 +21,9 @@ digits = pi_digits()
 chain = hashlib.sha256(b"godwit")
 for line in range(LINES):
     ten = "".join(str(next(digits)) for _ in range(10))
-    for step in range(200000):
+    for step in range(600000):
         chain.update(chain.digest())
-        if step % 40 == 0:
+        if step % 120 == 0:
             remembered[chain.digest()] = (line, step)
     print(f"{line:3} {ten} {chain.hexdigest()[:16]} {len(remembered):8} remembered", flush=True)
 print("sum", sum(step for _, step in remembered.values()), flush=True)

@@ -2,6 +2,9 @@
 #ifndef GW_CLI_CLI_H
 #define GW_CLI_CLI_H
 
+#include <jansson.h>
+#include <stdint.h>
+
 #include "base/err.h"
 
 /*
@@ -26,7 +29,27 @@ enum cli_exit {
 /* Prints "godwit: TEXT" on standard error, with colour if that is a terminal, and returns `status`. */
 int cli_fail(int status, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
+/* "12.3 MiB" and "4.56 ms", for people; `text` is returned. */
+#define CLI_TEXT_MAX 32
+char *cli_size(uint64_t bytes, char text[CLI_TEXT_MAX]);
+char *cli_time(uint64_t us, char text[CLI_TEXT_MAX]);
+
+/* Prints one JSON value and a newline on standard output, frees it; CLI_OK, or CLI_FAILED after saying why not. */
+int cli_print_json(json_t *value);
+
+/* "TERM", "SIGTERM", "15" -> 15; 0 if there is no such signal. */
+int cli_signal_number(const char *name);
+
+int cmd_attach(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_hosts(int argc, char **argv);
 int cmd_init(int argc, char **argv);
+int cmd_kill(int argc, char **argv);
 int cmd_lab(int argc, char **argv);
+int cmd_logs(int argc, char **argv);
+int cmd_migrate(int argc, char **argv);
+int cmd_ps(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_wait(int argc, char **argv);
 
 #endif
