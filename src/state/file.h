@@ -61,6 +61,7 @@ int file_carry_pull(struct state_target *d, const struct file_io *io, struct err
 /* The file behind an id of Job.files, open for what its mappings need (O_RDWR if one of them writes, else O_RDONLY).
  * Borrowed: valid until file_target_done(). Works from file_carry_fetch() on. */
 int file_target_fd(struct state_target *d, uint32_t id, struct err *e) must_check;
+
 void file_target_done(struct state_target *d);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/util.h"
+#include "state/kinds.h"
 #include "state/state.h"
 #include "state/thread.h"
 
@@ -13,12 +14,14 @@
 const struct state_module *const state_modules[] = {
 	/* STATE_MEMORY */
 	/* STATE_FILES */
+	&state_file,
 	/* STATE_PROCESS */
 	&state_cpu,
 	&state_signal,
 	/* STATE_THREADS */
 	&state_thread,
 	&state_call,
+	&state_file_owner,
 	/* STATE_LAST: each takes something away that others need */
 	&state_pending,
 	NULL,
