@@ -48,6 +48,7 @@ void memory_source_free(struct mm_snapshot *s)
 	for (size_t i = 0; i < s->n_objects; i++)
 		object_done(&s->objects[i]);
 	free(s->objects);
+	free(s->files);
 	free(s->kinds);
 	vma_list_done(&s->vmas);
 	extents_done(&s->pages);

@@ -23,6 +23,13 @@ struct mm_object {
 	struct extents pages; /* offsets that hold something */
 };
 
+/* Which file of the checkpoint message a mapped file is. */
+struct mm_file {
+	uint64_t dev, ino;
+	bool writes;
+	uint32_t id;
+};
+
 struct mm_snapshot {
 	pid_t pid;
 	int proc;
@@ -34,6 +41,9 @@ struct mm_snapshot {
 	struct extents guards;
 	struct mm_object *objects;
 	size_t n_objects;
+	struct mm_file *files; /* state/mm.c's, sorted: opening what is mapped is slow, once is enough */
+	size_t n_files;
+	int ask_brk, ask_mdwe; /* state/mm.c's calls in the leader's batch */
 	uint64_t locked_kb; /* VmLck at the last look */
 	uint64_t agent; /* address of the agent's mapping at the freeze, 0: none */
 	bool lock_future, lock_future_on_fault; /* mlockall(MCL_FUTURE); known after the freeze */

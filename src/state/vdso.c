@@ -1,0 +1,323 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation
+ *
+ * The C library of a running program holds pointers into the vDSO. If this kernel's vDSO is byte for byte the one the job
+ * knows, it is mapped at its old address and that is all.
+ *
+ * Otherwise this kernel's goes to a hole, and the old one's text stays at its old address as ordinary memory, in which
+ * the first instruction of every exported function is a jump to its namesake in the new one. A thread that was stopped
+ * inside the old text finishes there. It reads the old data pages, which are zero now: a clock's sequence count is not
+ * what it was, so the reader starts over and finds clock mode 0, "ask the kernel". (A coarse clock, which has no such
+ * check, would read zero if the thread was stopped between its two loads; that window is accepted.)
+ *
+ * The next move finds the new vDSO where it is, and the old text among the job's own memory: bridges chain.
+ */
+#include <elf.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "memory/source.h"
+#include "memory/vma.h"
+#include "state/mm.h"
+
+#define MAP_VDSO_64 0x2003 /* arch_prctl: maps the vvar pages at a hint, the vDSO behind them */
+#define IMAGE_MAX (64u << 10)
+#define JUMP_LEN 14
+
+/* --- finding it --- */
+
+struct vdso_place {
+	uint64_t text, text_len, data, data_len;
+};
+
+static struct vdso_place find_place(const struct vma_list *l)
+{
+	struct vdso_place p = { 0 };
+
+	for (size_t i = 0; i < l->n; i++) {
+		const struct vma *v = &l->v[i];
+		enum vma_kind kind = vma_classify(v, NULL);
+
+		if (kind == VMA_KIND_VDSO) {
+			p.text = v->start;
+			p.text_len = v->end - v->start;
+		} else if (kind == VMA_KIND_VVAR) {
+			/* One mapping, or several side by side (since 6.12). */
+			if (!p.data)
+				p.data = v->start;
+			p.data_len = v->end - p.data;
+		}
+	}
+	return p;
+}
+
+static int find_in(int proc, struct vdso_place *ret, struct err *e)
+{
+	_cleanup_fd_ int fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
+	struct vma_list l = { 0 };
+	int err;
+
+	if (fd < 0)
+		return err_errno(e, "reading the list of mappings");
+	err = vma_list_read(&l, fd, e);
+	if (!err)
+		*ret = find_place(&l);
+	vma_list_done(&l);
+	return err;
+}
+
+int vdso_describe(struct state_source *s, Godwit__Ckpt__Memory *m, struct err *e)
+{
+	struct vdso_place p = find_place(&s->mm->vmas);
+	_cleanup_fd_ int mem = -EBADF;
+	ssize_t n;
+
+	m->vdso_start = p.text;
+	m->vdso_len = p.text_len;
+	m->vvar_start = p.data;
+	m->vvar_len = p.data_len;
+	if (!p.text_len || s->mm->frozen)
+		return 0;
+	mem = openat(s->proc, "mem", O_RDONLY | O_CLOEXEC);
+	m->vdso_image.data = xmalloc(p.text_len);
+	m->vdso_image.len = p.text_len;
+	n = mem < 0 ? -1 : pread(mem, m->vdso_image.data, p.text_len, (off_t)p.text);
+	return n == (ssize_t)p.text_len ? 0 : err_errno(e, "reading the vDSO of process %d", s->pid);
+}
+
+/* --- its symbols --- */
+
+struct elf {
+	const uint8_t *image;
+	size_t len;
+	const Elf64_Sym *sym;
+	size_t n_sym;
+	const char *str;
+	size_t str_len;
+};
+
+static const void *elf_at(const struct elf *f, uint64_t offset, uint64_t len)
+{
+	return offset <= f->len && len <= f->len - offset ? f->image + offset : NULL;
+}
+
+/* The number of dynamic symbols is known to the hash tables only. */
+static size_t count_by_hash(const struct elf *f, uint64_t offset)
+{
+	const uint32_t *head = elf_at(f, offset, 8);
+
+	return head ? head[1] : 0;
+}
+
+static size_t count_by_gnu_hash(const struct elf *f, uint64_t offset)
+{
+	const uint32_t *head = elf_at(f, offset, 16), *chain;
+	uint64_t buckets, chains, last = 0;
+
+	if (!head || head[0] > 4096 || head[2] > 4096)
+		return 0;
+	buckets = offset + 16 + head[2] * 8ull;
+	chains = buckets + head[0] * 4ull;
+	for (uint32_t i = 0; i < head[0]; i++) {
+		const uint32_t *b = elf_at(f, buckets + i * 4ull, 4);
+
+		last = b ? MAX(last, *b) : last;
+	}
+	if (last < head[1])
+		return head[1];
+	while ((chain = elf_at(f, chains + (last - head[1]) * 4, 4)) && !(*chain & 1))
+		last++;
+	return last + 1;
+}
+
+static int elf_open(struct elf *f, const uint8_t *image, size_t len)
+{
+	const Elf64_Ehdr *h;
+	const Elf64_Phdr *ph;
+	uint64_t sym = 0, str = 0, hash = 0, gnu = 0;
+
+	*f = (struct elf){ .image = image, .len = len };
+	h = elf_at(f, 0, sizeof *h);
+	if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) || h->e_ident[EI_CLASS] != ELFCLASS64 ||
+	    h->e_phentsize != sizeof *ph)
+		return -ENOEXEC;
+	for (unsigned i = 0; i < h->e_phnum; i++) {
+		const Elf64_Dyn *d;
+
+		ph = elf_at(f, h->e_phoff + i * sizeof *ph, sizeof *ph);
+		if (!ph || ph->p_type != PT_DYNAMIC)
+			continue;
+		for (uint64_t at = ph->p_offset; (d = elf_at(f, at, sizeof *d)) && d->d_tag != DT_NULL; at += sizeof *d) {
+			sym = d->d_tag == DT_SYMTAB ? d->d_un.d_ptr : sym;
+			str = d->d_tag == DT_STRTAB ? d->d_un.d_ptr : str;
+			hash = d->d_tag == DT_HASH ? d->d_un.d_ptr : hash;
+			gnu = d->d_tag == DT_GNU_HASH ? d->d_un.d_ptr : gnu;
+			f->str_len = d->d_tag == DT_STRSZ ? d->d_un.d_val : f->str_len;
+		}
+	}
+	f->n_sym = hash ? count_by_hash(f, hash) : gnu ? count_by_gnu_hash(f, gnu) : 0;
+	f->sym = f->n_sym < 4096 ? elf_at(f, sym, f->n_sym * sizeof *f->sym) : NULL;
+	f->str = elf_at(f, str, f->str_len);
+	return f->sym && f->str && f->n_sym && f->str_len && !f->str[f->str_len - 1] ? 0 : -ENOEXEC;
+}
+
+static bool is_function(const struct elf *f, const Elf64_Sym *s)
+{
+	return ELF64_ST_TYPE(s->st_info) == STT_FUNC && s->st_shndx != SHN_UNDEF && s->st_name < f->str_len &&
+	       elf_at(f, s->st_value, 1);
+}
+
+static const Elf64_Sym *elf_find(const struct elf *f, const char *name)
+{
+	for (size_t i = 0; i < f->n_sym; i++)
+		if (is_function(f, &f->sym[i]) && !strcmp(f->str + f->sym[i].st_name, name))
+			return &f->sym[i];
+	return NULL;
+}
+
+int vdso_bridge(uint8_t *old_image, size_t old_len, const uint8_t *new_image, size_t new_len, uint64_t new_start,
+		struct err *e)
+{
+	/* jmp *0(%rip), then the address: no register is touched. */
+	uint8_t jump[JUMP_LEN] = { 0xff, 0x25 };
+	_cleanup_free_ uint8_t *pristine = xmalloc(old_len);
+	struct elf was, is;
+
+	memcpy(pristine, old_image, old_len);
+	if (elf_open(&was, pristine, old_len) || elf_open(&is, new_image, new_len))
+		return err_set(e, -ENOEXEC, "a vDSO is not an ELF image as we know them");
+	for (size_t i = 0; i < was.n_sym; i++) {
+		const Elf64_Sym *from = &was.sym[i], *to;
+		const char *name = was.str + from->st_name;
+		uint64_t address;
+
+		if (!is_function(&was, from))
+			continue;
+		to = elf_find(&is, name);
+		if (!to)
+			return err_set(e, -EOPNOTSUPP, "this kernel's vDSO has no %s, which the job may call", name);
+		if (from->st_size < JUMP_LEN || !elf_at(&was, from->st_value, JUMP_LEN))
+			return err_set(e, -EOPNOTSUPP, "the old vDSO's %s is too small to be redirected", name);
+		address = new_start + to->st_value;
+		memcpy(jump + 6, &address, sizeof address);
+		memcpy(old_image + from->st_value, jump, sizeof jump);
+	}
+	return 0;
+}
+
+/* --- at the destination --- */
+
+/* This program's own vDSO: the same for every process here. */
+static int own_vdso(const uint8_t **ret, struct vdso_place *ret_place, struct err *e)
+{
+	_cleanup_fd_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err = proc < 0 ? err_errno(e, "/proc/self") : find_in(proc, ret_place, e);
+
+	*ret = (const uint8_t *)(uintptr_t)ret_place->text;
+	return err;
+}
+
+static bool is_same(const Godwit__Ckpt__Memory *m, const uint8_t *own, const struct vdso_place *p)
+{
+	return !getenv("GODWIT_FOREIGN_VDSO") && m->vdso_image.len == p->text_len && m->vvar_len == p->data_len &&
+	       m->vdso_start - m->vvar_start == p->text - p->data && !memcmp(m->vdso_image.data, own, p->text_len);
+}
+
+static int map_vdso(struct mm_run *x, uint64_t data_start, struct err *e)
+{
+	batch_call(x->b, "mapping the vDSO", SYS_arch_prctl, bval(MAP_VDSO_64), bval(data_start));
+	return mm_run_flush(x, e);
+}
+
+/* Old text and zero pages for its data, where they were. */
+static int map_bridge(struct state_target *d, struct mm_run *x, const uint8_t *text, struct err *e)
+{
+	const Godwit__Ckpt__Memory *m = d->process->memory;
+	int err;
+
+	if (m->vvar_len)
+		batch_call(x->b, "mapping the old vDSO's data", SYS_mmap, bval(m->vvar_start), bval(m->vvar_len),
+			   bval(PROT_READ), bval(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE), bval(UINT64_MAX));
+	batch_call(x->b, "mapping the old vDSO", SYS_mmap, bval(m->vdso_start), bval(m->vdso_len),
+		   bval(PROT_READ | PROT_WRITE), bval(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE), bval(UINT64_MAX));
+	err = mm_run_flush(x, e);
+	if (err)
+		return err;
+	err = remote_write(d->remote, (raddr_t){ m->vdso_start }, text, m->vdso_len);
+	if (err)
+		return err_code(e, err, "writing the old vDSO");
+	batch_call(x->b, "protecting the old vDSO", SYS_mprotect, bval(m->vdso_start), bval(m->vdso_len),
+		   bval(PROT_READ | PROT_EXEC));
+	return mm_run_flush(x, e);
+}
+
+static int bridge(struct state_target *d, struct mm_run *x, const uint8_t *own, const struct vdso_place *p, struct err *e)
+{
+	const Godwit__Ckpt__Memory *m = d->process->memory;
+	_cleanup_free_ uint8_t *text = xmalloc(m->vdso_len);
+	struct vdso_place now = { 0 };
+	uint64_t(*busy)[2];
+	size_t n = mm_busy(m, &busy);
+	raddr_t hole = remote_agent_hole(d->remote, busy, n);
+	int err;
+
+	free(busy);
+	if (!hole.a)
+		return err_set(e, -ENOMEM, "no hole for this kernel's vDSO");
+	err = map_vdso(x, hole.a, e);
+	if (!err)
+		err = find_in(d->proc, &now, e);
+	if (err)
+		return err;
+	if (now.text_len != p->text_len)
+		return err_set(e, -EIO, "this kernel's vDSO is not where it should be");
+	memcpy(text, m->vdso_image.data, m->vdso_len);
+	err = vdso_bridge(text, m->vdso_len, own, p->text_len, now.text, e);
+	if (err)
+		return err;
+	log_debug("the job keeps its old vDSO at %llx, bridged to %llx", (unsigned long long)m->vdso_start,
+		  (unsigned long long)now.text);
+	return map_bridge(d, x, text, e);
+}
+
+static int check_place(const Godwit__Ckpt__Memory *m, struct err *e)
+{
+	if ((m->vdso_start | m->vdso_len | m->vvar_start | m->vvar_len) % PAGE_BYTES || m->vdso_len > IMAGE_MAX ||
+	    m->vvar_len > IMAGE_MAX || m->vdso_image.len != m->vdso_len || m->vdso_start > VMA_USER_END - IMAGE_MAX ||
+	    m->vvar_start > VMA_USER_END - IMAGE_MAX)
+		return err_set(e, -EPROTO, "the source describes an impossible vDSO");
+	return 0;
+}
+
+int vdso_prepare(struct state_target *d, struct mm_run *x, struct err *e)
+{
+	const Godwit__Ckpt__Memory *m = d->process->memory;
+	struct vdso_place own_place = { 0 }, now = { 0 };
+	const uint8_t *own;
+	int err = check_place(m, e);
+
+	if (err || !m->vdso_len)
+		return err;
+	err = own_vdso(&own, &own_place, e);
+	if (err)
+		return err;
+	if (!own_place.text_len)
+		return err_set(e, -EOPNOTSUPP, "this kernel has no vDSO (vdso=0?), the job needs one");
+	if (!is_same(m, own, &own_place))
+		return bridge(d, x, own, &own_place, e);
+	err = map_vdso(x, m->vvar_start, e);
+	if (!err)
+		err = find_in(d->proc, &now, e);
+	if (!err && now.text != m->vdso_start)
+		err = err_set(e, -EIO, "the kernel mapped the vDSO at %llx instead of %llx", (unsigned long long)now.text,
+			      (unsigned long long)m->vdso_start);
+	return err;
+}
