@@ -18,8 +18,8 @@
 
 #define CHUNK_HEAD_LEN 16
 #define CHUNK_RUN_LEN 16
-#define CHUNK_PAGES 64		/* that we put into one */
-#define CHUNK_RUNS_MAX 4096u	/* that we take */
+#define CHUNK_PAGES 64	     /* that we put into one */
+#define CHUNK_RUNS_MAX 4096u /* that we take */
 #define CHUNK_PAGES_MAX 16384u
 
 /* Gathers pages and sends them chunk by chunk. */
@@ -28,8 +28,8 @@ struct chunk_writer {
 	struct stream *stream;
 	struct memory_stats *stats;
 	const struct mm_object *object; /* NULL: private pages */
-	bool readable; /* by process_vm_readv; else through /proc/PID/mem */
-	bool skip_zero; /* the destination's pages are zero already */
+	bool readable;			/* by process_vm_readv; else through /proc/PID/mem */
+	bool skip_zero;			/* the destination's pages are zero already */
 	uint32_t n_runs, n_pages;
 	struct extent run[CHUNK_PAGES];
 };
@@ -40,6 +40,7 @@ int chunk_send(struct chunk_writer *w, const struct extents *x, struct err *e) m
 int chunk_send_end(struct chunk_writer *w, struct err *e) must_check;
 
 /* Takes chunks until the end. */
-int chunk_receive_all(struct mm_target *t, struct stream *stream, struct memory_stats *stats, struct err *e) must_check;
+int chunk_receive_all(struct mm_target *t, struct stream *stream, struct memory_stats *stats,
+		      struct err *e) must_check;
 
 #endif

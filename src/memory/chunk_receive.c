@@ -55,7 +55,7 @@ static int read_head(struct mm_target *t, struct stream *stream, struct chunk *c
 		err = check_run(t, c, start, len, e);
 		if (err)
 			return err;
-		c->run[i] = (struct extent){ start, start + len };
+		c->run[i] = (struct extent) { start, start + len };
 		bytes += len;
 	}
 	if (bytes != c->n_pages * PAGE_BYTES)
@@ -80,7 +80,7 @@ static int write_process(const struct mm_target *t, const struct chunk *c, struc
 		for (; n < IOVS && here.iov_len < len; n++) {
 			size_t part = MIN(c->run[p->run].end - p->at, len - here.iov_len);
 
-			there[n] = (struct iovec){ (void *)(uintptr_t)p->at, part };
+			there[n] = (struct iovec) { (void *)(uintptr_t)p->at, part };
 			here.iov_len += part;
 			p->at += part;
 			if (p->at == c->run[p->run].end && ++p->run < c->n_runs)
@@ -90,7 +90,8 @@ static int write_process(const struct mm_target *t, const struct chunk *c, struc
 		if (done < 0)
 			return err_errno(e, "writing the memory of the job");
 		if ((size_t)done != here.iov_len)
-			return err_set(e, -EFAULT, "the job's memory could not be written at %p", there[0].iov_base);
+			return err_set(e, -EFAULT, "the job's memory could not be written at %p",
+				       there[0].iov_base);
 		from += done;
 		len -= (size_t)done;
 	}

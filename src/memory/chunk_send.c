@@ -8,7 +8,8 @@
 #include "memory/chunk.h"
 #include "memory/wire.h"
 
-static_assert(CHUNK_HEAD_LEN + CHUNK_PAGES * (CHUNK_RUN_LEN + PAGE_BYTES) <= STREAM_ROOM_MAX, "a chunk fits a record");
+static_assert(CHUNK_HEAD_LEN + CHUNK_PAGES * (CHUNK_RUN_LEN + PAGE_BYTES) <= STREAM_ROOM_MAX,
+	      "a chunk fits a record");
 
 /* An untouched first word settles it for nearly every page that holds something. */
 static bool is_zero(const uint8_t *page)
@@ -44,8 +45,8 @@ static int read_process(const struct chunk_writer *w, uint8_t *to, struct err *e
 		return 0;
 	if (n < 0)
 		return err_errno(e, "reading the memory of process %d", w->source->pid);
-	return err_set(e, -EFAULT, "a page of process %d cannot be read (%zd of %zu bytes from %llx)", w->source->pid, n,
-		       local.iov_len, (unsigned long long)w->run[0].start);
+	return err_set(e, -EFAULT, "a page of process %d cannot be read (%zd of %zu bytes from %llx)",
+		       w->source->pid, n, local.iov_len, (unsigned long long)w->run[0].start);
 }
 
 /* Pages behind PROT_NONE: the debugger's way in does not ask for permissions. */
@@ -160,7 +161,7 @@ int chunk_send(struct chunk_writer *w, const struct extents *x, struct err *e)
 			uint64_t left = (x->e[i].end - at) / PAGE_BYTES;
 			uint32_t n = (uint32_t)MIN(left, CHUNK_PAGES - w->n_pages);
 
-			w->run[w->n_runs++] = (struct extent){ at, at + n * PAGE_BYTES };
+			w->run[w->n_runs++] = (struct extent) { at, at + n * PAGE_BYTES };
 			w->n_pages += n;
 			at += n * PAGE_BYTES;
 			if (w->n_pages == CHUNK_PAGES) {

@@ -6,7 +6,7 @@
 void extents_done(struct extents *x)
 {
 	free(x->e);
-	*x = (struct extents){ 0 };
+	*x = (struct extents) { 0 };
 }
 
 void extents_add(struct extents *x, uint64_t start, uint64_t end)
@@ -21,7 +21,7 @@ void extents_add(struct extents *x, uint64_t start, uint64_t end)
 		x->room = x->room ? x->room * 2 : 64;
 		x->e = xrealloc(x->e, x->room * sizeof *x->e);
 	}
-	x->e[x->n++] = (struct extent){ start, end };
+	x->e[x->n++] = (struct extent) { start, end };
 }
 
 static int by_start(const void *a, const void *b)

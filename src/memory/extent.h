@@ -24,8 +24,8 @@ void extents_sort(struct extents *x);
 uint64_t extents_bytes(const struct extents *x);
 /* What is in `a` and not in `b`, both sorted, appended to `out`. Linear. */
 void extents_minus(const struct extents *a, const struct extents *b, struct extents *out);
-/* The part of `x` (sorted) inside start..end, appended to `out`. `hint` (may be NULL) remembers where the last call
- * ended, so that ascending calls are linear together. */
+/* The part of `x` (sorted) inside start..end, appended to `out`. `hint` (may be NULL) remembers where the last
+ * call ended, so that ascending calls are linear together. */
 void extents_within(const struct extents *x, uint64_t start, uint64_t end, size_t *hint, struct extents *out);
 
 #endif

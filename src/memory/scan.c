@@ -52,19 +52,20 @@ static long scan_once(struct scan *s, struct scan_arg *a, uint64_t start, uint64
 {
 	uint64_t not = IS_PFNZERO | (mode == SCAN_COPIED ? IS_FILE : 0);
 
-	*a = (struct scan_arg){ .size = sizeof *a,
-				.start = start,
-				.end = end,
-				.vec = (uintptr_t)s->vec,
-				.vec_len = VEC_LEN,
-				.category_inverted = not,
-				.category_mask = not,
-				.category_anyof_mask = IS_PRESENT | IS_SWAPPED,
-				.return_mask = s->has_guards ? IS_GUARD : IS_PFNZERO };
+	*a = (struct scan_arg) { .size = sizeof *a,
+				 .start = start,
+				 .end = end,
+				 .vec = (uintptr_t)s->vec,
+				 .vec_len = VEC_LEN,
+				 .category_inverted = not,
+				 .category_mask = not,
+				 .category_anyof_mask = IS_PRESENT | IS_SWAPPED,
+				 .return_mask = s->has_guards ? IS_GUARD : IS_PFNZERO };
 	return ioctl(s->pagemap, SCAN_IOCTL, a);
 }
 
-/* The zero page's frame, from a page of our own that was only read. Needs privilege; without it zero pages are sent. */
+/* The zero page's frame, from a page of our own that was only read. Needs privilege; without it zero pages are
+ * sent. */
 static uint64_t find_zero_pfn(void)
 {
 	volatile const char *page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -85,7 +86,7 @@ int scan_open(struct scan *s, int proc, struct err *e)
 {
 	struct scan_arg a;
 
-	*s = (struct scan){ .pagemap = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC) };
+	*s = (struct scan) { .pagemap = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC) };
 	if (s->pagemap < 0)
 		return err_errno(e, "opening the page map");
 	s->vec = xcalloc(VEC_LEN, sizeof *s->vec);
@@ -107,7 +108,7 @@ void scan_close(struct scan *s)
 	if (s->vec)
 		fd_close(&s->pagemap);
 	free(s->vec);
-	*s = (struct scan){ 0 };
+	*s = (struct scan) { 0 };
 }
 
 static int scan_by_ioctl(struct scan *s, uint64_t start, uint64_t end, enum scan_mode mode, struct extents *out,
@@ -131,7 +132,8 @@ static int scan_by_ioctl(struct scan *s, uint64_t start, uint64_t end, enum scan
 			}
 		}
 		if (a.walk_end <= start)
-			return err_set(e, -EIO, "scanning pages makes no progress at %#llx", (unsigned long long)start);
+			return err_set(e, -EIO, "scanning pages makes no progress at %#llx",
+				       (unsigned long long)start);
 		start = a.walk_end;
 	}
 	return 0;

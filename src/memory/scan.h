@@ -15,13 +15,14 @@
 
 enum scan_mode {
 	SCAN_ANY,    /* present or swapped out */
-	SCAN_COPIED, /* as SCAN_ANY, but not a page of the mapped file: what a private mapping of a file has of its own */
+	SCAN_COPIED, /* as SCAN_ANY, but not a page of the mapped file: what a private mapping of a file has of its
+			own */
 };
 
 struct scan {
 	int pagemap;
-	bool has_ioctl;	  /* PAGEMAP_SCAN works */
-	bool has_guards;  /* ... and tells guard regions (since 6.16) */
+	bool has_ioctl;	   /* PAGEMAP_SCAN works */
+	bool has_guards;   /* ... and tells guard regions (since 6.16) */
 	uint64_t zero_pfn; /* page frame of the zero page; 0: unknown */
 	struct scan_region *vec;
 };

@@ -2,16 +2,16 @@
 /*
  * Theory of operation
  *
- * smaps is the only text that shows a mapping's flags (advice, locks, what it may become), and it walks every page to
- * print counts nobody here asked for: milliseconds for a large process. So it is read while the job runs; at the
- * freeze maps is read, and where line for line the mappings are those of the description, their flags are taken from
- * there. A flag that changed in between without a trace in maps (madvise over a whole mapping) is found by
- * memory_source_verify, which reads smaps once more while the destination is busy; the migration is then undone and
- * may be tried again. Locked memory shows in VmLck, so there the second look is made in the freeze.
+ * smaps is the only text that shows a mapping's flags (advice, locks, what it may become), and it walks every page
+ * to print counts nobody here asked for: milliseconds for a large process. So it is read while the job runs; at
+ * the freeze maps is read, and where line for line the mappings are those of the description, their flags are
+ * taken from there. A flag that changed in between without a trace in maps (madvise over a whole mapping) is found
+ * by memory_source_verify, which reads smaps once more while the destination is busy; the migration is then undone
+ * and may be tried again. Locked memory shows in VmLck, so there the second look is made in the freeze.
  *
- * Private memory is found by the page map, for all mappings of one kind in a row in one call. Shared anonymous memory
- * is an object of its own, which may hold pages that this process never touched: it is opened by map_files, and its
- * data is found by SEEK_DATA. Each object is sent once, however often it is mapped.
+ * Private memory is found by the page map, for all mappings of one kind in a row in one call. Shared anonymous
+ * memory is an object of its own, which may hold pages that this process never touched: it is opened by map_files,
+ * and its data is found by SEEK_DATA. Each object is sent once, however often it is mapped.
  */
 #include "memory/source.h"
 
@@ -28,9 +28,9 @@
 #include "base/util.h"
 
 #define READ_TRIES 8
-#define FLAGS_CARRIED \
-	(VMA_LOCKED | VMA_LOCKONFAULT | VMA_SEQUENTIAL | VMA_RANDOM | VMA_DONTFORK | VMA_ACCOUNT | VMA_NORESERVE | \
-	 VMA_DONTDUMP | VMA_HUGEPAGE | VMA_NOHUGEPAGE | VMA_MERGEABLE | VMA_WIPEONFORK)
+#define FLAGS_CARRIED                                                                                             \
+	(VMA_LOCKED | VMA_LOCKONFAULT | VMA_SEQUENTIAL | VMA_RANDOM | VMA_DONTFORK | VMA_ACCOUNT |                \
+	 VMA_NORESERVE | VMA_DONTDUMP | VMA_HUGEPAGE | VMA_NOHUGEPAGE | VMA_MERGEABLE | VMA_WIPEONFORK)
 
 static void object_done(struct mm_object *o)
 {
@@ -137,7 +137,7 @@ static int object_add(struct mm_snapshot *s, const struct vma *v, struct err *e)
 		return fd;
 	s->objects = xrealloc(s->objects, (s->n_objects + 1) * sizeof *s->objects);
 	o = &s->objects[s->n_objects++];
-	*o = (struct mm_object){ .id = (uint32_t)s->n_objects, .dev = v->dev, .ino = v->ino, .fd = fd };
+	*o = (struct mm_object) { .id = (uint32_t)s->n_objects, .dev = v->dev, .ino = v->ino, .fd = fd };
 	if (fstat(fd, &st) < 0)
 		return err_errno(e, "shared memory at %llx", (unsigned long long)v->start);
 	o->size = ALIGN_UP((uint64_t)st.st_size, PAGE_BYTES);
@@ -340,8 +340,8 @@ static int refuse_newcomers(const struct mm_snapshot *s, struct err *e)
 
 		if (s->kinds[i] == VMA_KIND_NONE && vma_classify(&s->vmas.v[i], &why) == VMA_KIND_NONE)
 			return err_set(e, -EOPNOTSUPP, "mapping %llx-%llx %s appeared while the job was moved: %s",
-				       (unsigned long long)s->vmas.v[i].start, (unsigned long long)s->vmas.v[i].end,
-				       s->vmas.v[i].path, why.reason);
+				       (unsigned long long)s->vmas.v[i].start,
+				       (unsigned long long)s->vmas.v[i].end, s->vmas.v[i].path, why.reason);
 	}
 	return 0;
 }

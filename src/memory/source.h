@@ -18,8 +18,8 @@ struct mm_object {
 	uint64_t dev, ino, size;
 	char *name; /* of a memfd; NULL: anonymous */
 	int seals;
-	int fd;	    /* the object itself, by /proc/PID/map_files */
-	const uint8_t *map; /* the whole of it, here */
+	int fd;		      /* the object itself, by /proc/PID/map_files */
+	const uint8_t *map;   /* the whole of it, here */
 	struct extents pages; /* offsets that hold something */
 };
 
@@ -43,9 +43,9 @@ struct mm_snapshot {
 	size_t n_objects;
 	struct mm_file *files; /* state/mm.c's, sorted: opening what is mapped is slow, once is enough */
 	size_t n_files;
-	int ask_brk, ask_mdwe; /* state/mm.c's calls in the leader's batch */
-	uint64_t locked_kb; /* VmLck at the last look */
-	uint64_t agent; /* address of the agent's mapping at the freeze, 0: none */
+	int ask_brk, ask_mdwe;			/* state/mm.c's calls in the leader's batch */
+	uint64_t locked_kb;			/* VmLck at the last look */
+	uint64_t agent;				/* address of the agent's mapping at the freeze, 0: none */
 	bool lock_future, lock_future_on_fault; /* mlockall(MCL_FUTURE); known after the freeze */
 	bool frozen;
 	bool looked_twice; /* the flags were read again at the freeze */

@@ -19,7 +19,7 @@ const struct memory_strategy *memory_strategy_find(const char *name)
 int memory_send(struct mm_snapshot *s, const struct memory_strategy *how, struct stream *stream,
 		struct memory_stats *stats, struct err *e)
 {
-	*stats = (struct memory_stats){ 0 };
+	*stats = (struct memory_stats) { 0 };
 	return how->send(s, stream, stats, e);
 }
 
@@ -28,7 +28,7 @@ int memory_receive(struct mm_target *t, const struct memory_strategy *how, struc
 {
 	int err;
 
-	*stats = (struct memory_stats){ 0 };
+	*stats = (struct memory_stats) { 0 };
 	t->last_place = 0;
 	err = how->receive(t, stream, stats, e);
 	if (err)

@@ -25,8 +25,6 @@ struct stream {
 	uint64_t bytes_sent, bytes_received; /* on the wire */
 };
 
-
-
 /* Waits until `fd` shows one of `events`: 0, or -ETIME, -ECANCELED. */
 int stream_wait(int fd, short events, uint64_t deadline_us, int watch, struct err *e) must_check;
 

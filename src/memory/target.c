@@ -87,7 +87,7 @@ int mm_target_add_shared(struct mm_target *t, uint32_t id, uint64_t size, const 
 		return err_set(e, -EPROTO, "the source describes an impossible shared object");
 	t->shared = xrealloc(t->shared, (t->n_shared + 1) * sizeof *t->shared);
 	o = &t->shared[t->n_shared++];
-	*o = (struct mm_shared){ .id = id, .size = size, .fd = -EBADF };
+	*o = (struct mm_shared) { .id = id, .size = size, .fd = -EBADF };
 	err = name && name[0] ? open_memfd(o, name) : open_nameless(o);
 	return err ? err_code(e, err, "making shared memory of %llu bytes", (unsigned long long)size) : 0;
 }

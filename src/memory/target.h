@@ -6,15 +6,15 @@
 #include "memory/memory.h"
 
 /*
- * The destination's view of an address space that is being rebuilt, shared by src/memory and src/state/mm.c. What the
- * stream says is believed only inside `places` and the objects.
+ * The destination's view of an address space that is being rebuilt, shared by src/memory and src/state/mm.c. What
+ * the stream says is believed only inside `places` and the objects.
  */
 
 struct mm_shared {
 	uint32_t id;
 	uint64_t size;
 	int fd;
-	uint8_t *map; /* all of it, here, writable */
+	uint8_t *map;			    /* all of it, here, writable */
 	struct extents populated, received; /* offsets */
 };
 
@@ -29,7 +29,8 @@ struct mm_target {
 };
 
 /* Makes a shared object of that size (a memfd if it has a name) and maps it here. */
-int mm_target_add_shared(struct mm_target *t, uint32_t id, uint64_t size, const char *name, struct err *e) must_check;
+int mm_target_add_shared(struct mm_target *t, uint32_t id, uint64_t size, const char *name,
+			 struct err *e) must_check;
 struct mm_shared *mm_target_shared(const struct mm_target *t, uint32_t id);
 
 /* True if all of start..end may be written. */

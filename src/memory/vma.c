@@ -17,7 +17,7 @@ void vma_list_done(struct vma_list *l)
 {
 	free(l->v);
 	free(l->text);
-	*l = (struct vma_list){ 0 };
+	*l = (struct vma_list) { 0 };
 }
 
 /* --- a cursor over one line; a failed step leaves `bad` set --- */
@@ -34,9 +34,9 @@ static uint64_t get_number(struct cursor *c, unsigned base)
 
 	for (;; c->at++, digits++) {
 		char ch = *c->at;
-		unsigned d = ch >= '0' && ch <= '9' ? (unsigned)(ch - '0') :
-			     ch >= 'a' && ch <= 'f' ? (unsigned)(ch - 'a' + 10) :
-						      99;
+		unsigned d = ch >= '0' && ch <= '9'   ? (unsigned)(ch - '0')
+			     : ch >= 'a' && ch <= 'f' ? (unsigned)(ch - 'a' + 10)
+						      : 99;
 
 		if (d >= base)
 			break;
@@ -92,7 +92,7 @@ static bool parse_head(char *line, struct vma *v)
 	struct cursor c = { .at = line };
 	uint64_t major, minor;
 
-	*v = (struct vma){ 0 };
+	*v = (struct vma) { 0 };
 	v->start = get_number(&c, 16);
 	skip(&c, '-');
 	v->end = get_number(&c, 16);
@@ -126,13 +126,13 @@ static const struct {
 	char name[3];
 	uint32_t flag;
 } flag_names[] = {
-	{ "mw", VMA_MAYWRITE },	   { "gd", VMA_GROWSDOWN },   { "pf", VMA_PFNMAP },    { "io", VMA_PFNMAP },
-	{ "mm", VMA_PFNMAP },	   { "lo", VMA_LOCKED },      { "lf", VMA_LOCKONFAULT }, { "sr", VMA_SEQUENTIAL },
-	{ "rr", VMA_RANDOM },	   { "dc", VMA_DONTFORK },    { "ac", VMA_ACCOUNT },   { "nr", VMA_NORESERVE },
-	{ "ht", VMA_HUGETLB },	   { "dd", VMA_DONTDUMP },    { "hg", VMA_HUGEPAGE },  { "nh", VMA_NOHUGEPAGE },
-	{ "mg", VMA_MERGEABLE },   { "wf", VMA_WIPEONFORK },  { "um", VMA_USERFAULT }, { "uw", VMA_USERFAULT },
-	{ "ui", VMA_USERFAULT },   { "ss", VMA_SHADOWSTACK }, { "sl", VMA_SEALED },    { "dp", VMA_DROPPABLE },
-	{ "sf", VMA_SYNC },	   { "sh", VMA_SHARED },
+	{ "mw", VMA_MAYWRITE },	 { "gd", VMA_GROWSDOWN },   { "pf", VMA_PFNMAP },      { "io", VMA_PFNMAP },
+	{ "mm", VMA_PFNMAP },	 { "lo", VMA_LOCKED },	    { "lf", VMA_LOCKONFAULT }, { "sr", VMA_SEQUENTIAL },
+	{ "rr", VMA_RANDOM },	 { "dc", VMA_DONTFORK },    { "ac", VMA_ACCOUNT },     { "nr", VMA_NORESERVE },
+	{ "ht", VMA_HUGETLB },	 { "dd", VMA_DONTDUMP },    { "hg", VMA_HUGEPAGE },    { "nh", VMA_NOHUGEPAGE },
+	{ "mg", VMA_MERGEABLE }, { "wf", VMA_WIPEONFORK },  { "um", VMA_USERFAULT },   { "uw", VMA_USERFAULT },
+	{ "ui", VMA_USERFAULT }, { "ss", VMA_SHADOWSTACK }, { "sl", VMA_SEALED },      { "dp", VMA_DROPPABLE },
+	{ "sf", VMA_SYNC },	 { "sh", VMA_SHARED },
 };
 
 static uint32_t parse_flags(const char *at)

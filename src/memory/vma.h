@@ -42,11 +42,11 @@ enum vma_flag {
 
 struct vma {
 	uint64_t start, end, offset;
-	uint32_t prot;	 /* PROT_* */
-	bool shared;	 /* 's': MAP_SHARED, perhaps of a file opened for reading only */
-	bool has_flags;	 /* smaps was read: flags and pkey hold */
-	uint32_t flags;	 /* enum vma_flag */
-	uint32_t pkey;	 /* protection key, 0 the default */
+	uint32_t prot;	   /* PROT_* */
+	bool shared;	   /* 's': MAP_SHARED, perhaps of a file opened for reading only */
+	bool has_flags;	   /* smaps was read: flags and pkey hold */
+	uint32_t flags;	   /* enum vma_flag */
+	uint32_t pkey;	   /* protection key, 0 the default */
 	uint64_t dev, ino; /* 0, 0: anonymous */
 	uint64_t resident; /* bytes that smaps calls resident or swapped; only with has_flags */
 	const char *path;  /* as the kernel shows it, "\n" unescaped; "": none. Lives in the list's text */
@@ -92,8 +92,8 @@ struct vma_refusal {
 	const char *reason, *help;
 };
 
-/* What the text alone tells. With VMA_KIND_NONE, `why` (may be NULL) is filled. A file mapping may turn out to be of a
- * device when it is opened. */
+/* What the text alone tells. With VMA_KIND_NONE, `why` (may be NULL) is filled. A file mapping may turn out to be
+ * of a device when it is opened. */
 enum vma_kind vma_classify(const struct vma *v, struct vma_refusal *why);
 /* The PR_SET_VMA_ANON_NAME of an anonymous mapping, or NULL; `*ret_len` without the closing bracket. */
 const char *vma_anon_name(const struct vma *v, size_t *ret_len);

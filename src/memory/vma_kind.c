@@ -19,10 +19,12 @@ static const struct {
 	const char *prefix;
 	struct vma_refusal why;
 } special_paths[] = {
-	{ "anon_inode:[io_uring]", { "io_uring is not supported", "let the program use epoll instead of io_uring" } },
+	{ "anon_inode:[io_uring]",
+	  { "io_uring is not supported", "let the program use epoll instead of io_uring" } },
 	{ "anon_inode:[perf_event]", { "performance counters are mapped", "end the profiling" } },
 	{ "anon_inode:", { "a kernel object that cannot move is mapped", "let the program close it" } },
-	{ "/[aio]", { "asynchronous I/O contexts (io_setup) are not supported", "let the program use threads for I/O" } },
+	{ "/[aio]",
+	  { "asynchronous I/O contexts (io_setup) are not supported", "let the program use threads for I/O" } },
 	{ "/secretmem", { "secret memory (memfd_secret) cannot be read, so it cannot move", "run without it" } },
 	{ "/SYSV", { "System V shared memory is not supported yet", "use mmap or POSIX shared memory" } },
 	{ "/anon_hugepage", { "hugetlb pages are not supported", "use transparent huge pages" } },
@@ -36,8 +38,10 @@ static const struct {
 	struct vma_refusal why;
 } special_flags[] = {
 	{ VMA_HUGETLB, { "hugetlb pages are not supported", "use transparent huge pages" } },
-	{ VMA_USERFAULT, { "page faults are served by the program itself (userfaultfd)", "unregister the range" } },
-	{ VMA_SHADOWSTACK, { "shadow stacks are not supported", "run with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off" } },
+	{ VMA_USERFAULT,
+	  { "page faults are served by the program itself (userfaultfd)", "unregister the range" } },
+	{ VMA_SHADOWSTACK,
+	  { "shadow stacks are not supported", "run with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off" } },
 	{ VMA_SEALED, { "sealed memory (mseal) is not supported yet", "run without mseal" } },
 	{ VMA_PFNMAP, { "a device's memory is mapped", "run without the device" } },
 	{ VMA_SYNC, { "persistent memory is mapped with MAP_SYNC", "map it without MAP_SYNC" } },
@@ -78,7 +82,7 @@ static enum vma_kind classify_anonymous(const struct vma *v, struct vma_refusal 
 		return VMA_KIND_STACK;
 	if (!v->path[0] || !strcmp(v->path, "[heap]") || starts(v->path, "[anon:") || starts(v->path, "[stack"))
 		return VMA_KIND_ANON_PRIVATE;
-	return refuse(why, (struct vma_refusal){ "it is of a kind that godwit does not know", "" });
+	return refuse(why, (struct vma_refusal) { "it is of a kind that godwit does not know", "" });
 }
 
 static enum vma_kind classify_shmem(const struct vma *v, struct vma_refusal *why)
@@ -86,11 +90,11 @@ static enum vma_kind classify_shmem(const struct vma *v, struct vma_refusal *why
 	bool memfd = starts(v->path, "/memfd:");
 
 	if (!memfd && !starts(v->path, "/dev/zero") && !starts(v->path, "[anon_shmem:"))
-		return refuse(why, (struct vma_refusal){ "a kernel object that cannot move is mapped",
-							 "let the program close it" });
+		return refuse(why, (struct vma_refusal) { "a kernel object that cannot move is mapped",
+							  "let the program close it" });
 	if (!v->shared)
-		return refuse(why, (struct vma_refusal){ "a private mapping of a memfd is not supported yet",
-							 "map it shared" });
+		return refuse(why, (struct vma_refusal) { "a private mapping of a memfd is not supported yet",
+							  "map it shared" });
 	return VMA_KIND_ANON_SHARED;
 }
 
@@ -110,8 +114,8 @@ enum vma_kind vma_classify(const struct vma *v, struct vma_refusal *why)
 		if (v->flags & special_flags[i].flag)
 			return refuse(why, special_flags[i].why);
 	if (v->pkey)
-		return refuse(why, (struct vma_refusal){ "memory protection keys are not supported yet",
-							 "run without pkey_mprotect or execute-only memory" });
+		return refuse(why, (struct vma_refusal) { "memory protection keys are not supported yet",
+							  "run without pkey_mprotect or execute-only memory" });
 	if (!v->ino && !v->dev)
 		return kind;
 	if (v->dev == shmem_dev())

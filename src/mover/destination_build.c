@@ -23,6 +23,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "mover/mover.h"
+#include "state/mm.h"
 #include "state/thread.h"
 
 #define STOP_DEADLINE_US 2000000u
@@ -35,21 +36,10 @@
 static raddr_t find_hole(struct mover *m)
 {
 	const Godwit__Ckpt__Memory *mem = m->to.early->processes[0]->memory;
-	uint64_t(*busy)[2] = xcalloc((mem ? mem->n_regions : 0) + 2, sizeof(*busy));
-	size_t n = 0;
-	raddr_t at;
+	uint64_t(*busy)[2] = NULL;
+	size_t n = mem ? mm_busy(mem, &busy) : 0;
+	raddr_t at = remote_agent_hole(&m->remote, (const uint64_t(*)[2])busy, n);
 
-	for (size_t i = 0; mem && i < mem->n_regions; i++, n++) {
-		busy[n][0] = mem->regions[i]->start;
-		busy[n][1] = mem->regions[i]->end;
-	}
-	if (mem) {
-		busy[n][0] = mem->vdso_start;
-		busy[n++][1] = mem->vdso_start + mem->vdso_len;
-		busy[n][0] = mem->vvar_start;
-		busy[n++][1] = mem->vvar_start + mem->vvar_len;
-	}
-	at = remote_agent_hole(&m->remote, (const uint64_t(*)[2])busy, n);
 	free(busy);
 	return at;
 }

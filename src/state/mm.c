@@ -70,8 +70,8 @@ static void vma_problem(struct state_source *s, const struct vma *v, const char 
 	problem_add(s->problems, s->vpid, -1, object, help, "%s", reason);
 }
 
-/* The id of a mapped file, or -errno. A file that cannot be mapped elsewhere becomes a problem, or an error once the job
- * is stopped. */
+/* The id of a mapped file, or -errno. A file that cannot be mapped elsewhere becomes a problem, or an error once
+ * the job is stopped. */
 static int file_id(struct state_source *s, const struct vma *v, struct err *e)
 {
 	bool writes = writes_reach_file(v);
@@ -88,14 +88,14 @@ static int file_id(struct state_source *s, const struct vma *v, struct err *e)
 	if (fstat(fd, &st) < 0)
 		return err_errno(e, "looking at the mapped file %s", v->path);
 	if (!S_ISREG(st.st_mode)) {
-		if (!s->problems)
+		if (!s->problems || s->mm->frozen)
 			return err_set(e, -EOPNOTSUPP, "a device or special file is mapped: %s", v->path);
 		vma_problem(s, v, "a device or special file is mapped", "run without it");
 		return 0;
 	}
 	id = file_add_mapped(s, fd, writes, e);
 	if (id >= 0)
-		remember_file(s->mm, at, (struct mm_file){ v->dev, v->ino, writes, (uint32_t)id });
+		remember_file(s->mm, at, (struct mm_file) { v->dev, v->ino, writes, (uint32_t)id });
 	return id;
 }
 
@@ -104,8 +104,9 @@ static int file_id(struct state_source *s, const struct vma *v, struct err *e)
 static const struct {
 	uint32_t flag, advice;
 } advices[] = {
-	{ VMA_SEQUENTIAL, MADV_SEQUENTIAL }, { VMA_RANDOM, MADV_RANDOM },	  { VMA_DONTFORK, MADV_DONTFORK },
-	{ VMA_DONTDUMP, MADV_DONTDUMP },     { VMA_HUGEPAGE, MADV_HUGEPAGE },	  { VMA_NOHUGEPAGE, MADV_NOHUGEPAGE },
+	{ VMA_SEQUENTIAL, MADV_SEQUENTIAL }, { VMA_RANDOM, MADV_RANDOM },
+	{ VMA_DONTFORK, MADV_DONTFORK },     { VMA_DONTDUMP, MADV_DONTDUMP },
+	{ VMA_HUGEPAGE, MADV_HUGEPAGE },     { VMA_NOHUGEPAGE, MADV_NOHUGEPAGE },
 	{ VMA_MERGEABLE, MADV_MERGEABLE },   { VMA_WIPEONFORK, MADV_WIPEONFORK },
 };
 
@@ -128,7 +129,8 @@ static void put_advice(const struct vma *v, Godwit__Ckpt__Region *g)
 }
 
 /* The runs inside a region as pages to skip, pages that count, pages to skip, ... */
-static void put_runs(const struct extents *x, uint64_t start, uint64_t end, size_t *hint, uint64_t **ret, size_t *ret_n)
+static void put_runs(const struct extents *x, uint64_t start, uint64_t end, size_t *hint, uint64_t **ret,
+		     size_t *ret_n)
 {
 	struct extents in = { 0 };
 	uint64_t at = start;
@@ -185,7 +187,8 @@ struct hints {
 	size_t pages, guards;
 };
 
-static int make_region(struct state_source *s, size_t i, struct hints *h, Godwit__Ckpt__Region **ret, struct err *e)
+static int make_region(struct state_source *s, size_t i, struct hints *h, Godwit__Ckpt__Region **ret,
+		       struct err *e)
 {
 	const struct mm_snapshot *mm = s->mm;
 	const struct vma *v = &mm->vmas.v[i];
@@ -197,7 +200,8 @@ static int make_region(struct state_source *s, size_t i, struct hints *h, Godwit
 	*ret = g;
 	g->kind = kind_of(mm->kinds[i]);
 	put_vma(v, g);
-	if (g->kind == GODWIT__CKPT__REGION__KIND__FILE_PRIVATE || g->kind == GODWIT__CKPT__REGION__KIND__FILE_SHARED) {
+	if (g->kind == GODWIT__CKPT__REGION__KIND__FILE_PRIVATE ||
+	    g->kind == GODWIT__CKPT__REGION__KIND__FILE_SHARED) {
 		id = file_id(s, v, e);
 		g->offset = v->offset;
 	} else if (o) {
@@ -435,7 +439,8 @@ static uint64_t number_in(const char *path)
 static uint64_t memory_available(void)
 {
 	_cleanup_free_ char *text = NULL;
-	const char *at = fd_slurp(AT_FDCWD, "/proc/meminfo", 1 << 16, &text) > 0 ? strstr(text, "\nMemAvailable:") : NULL;
+	const char *at =
+		fd_slurp(AT_FDCWD, "/proc/meminfo", 1 << 16, &text) > 0 ? strstr(text, "\nMemAvailable:") : NULL;
 
 	return at ? strtoull(at + 14, NULL, 10) * 1024 : UINT64_MAX;
 }
@@ -448,11 +453,12 @@ static int mm_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q,
 	/* The agent and the kernel's own need a few, and protections may split some. */
 	if (maps && q->mappings + 16ull > maps)
 		problem_add(d->problems, 0, -1, "memory", "raise vm.max_map_count there",
-			    "the job has %u mappings, the destination allows %llu", q->mappings, (unsigned long long)maps);
+			    "the job has %u mappings, the destination allows %llu", q->mappings,
+			    (unsigned long long)maps);
 	if (q->memory > free_bytes)
 		problem_add(d->problems, 0, -1, "memory", "free memory there, or choose another host",
-			    "the job needs %llu MiB, the destination has %llu", (unsigned long long)q->memory >> 20,
-			    (unsigned long long)free_bytes >> 20);
+			    "the job needs %llu MiB, the destination has %llu",
+			    (unsigned long long)q->memory >> 20, (unsigned long long)free_bytes >> 20);
 	return 0;
 }
 
@@ -466,4 +472,5 @@ const struct state_module state_mm = {
 	.admit = mm_admit,
 	.prepare = mm_prepare,
 	.restore = mm_restore,
+	.finish = mm_finish,
 };

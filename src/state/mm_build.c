@@ -2,14 +2,14 @@
 /*
  * Theory of operation
  *
- * The blank process is emptied and filled with the regions of the description while the job still runs at the source;
- * their pages are populated, since faults are what receiving costs most. A region whose pages will come is mapped
- * writable until then.
+ * The blank process is emptied and filled with the regions of the description while the job still runs at the
+ * source; their pages are populated, since faults are what receiving costs most. A region whose pages will come is
+ * mapped writable until then.
  *
  * The final message is compared with the description. Where a final region and an early one overlap and are of the
- * same making (kind, object and place in it, flags that cannot be changed later), the overlap stays. The rest of the
- * early ones is unmapped, then the rest of the final ones mapped: so a heap that grew costs one mmap, and an address
- * space that did not change costs nothing. Both passes are linear.
+ * same making (kind, object and place in it, flags that cannot be changed later), the overlap stays. The rest of
+ * the early ones is unmapped, then the rest of the final ones mapped: so a heap that grew costs one mmap, and an
+ * address space that did not change costs nothing. Both passes are linear.
  */
 #include <errno.h>
 #include <string.h>
@@ -32,13 +32,14 @@
 
 bool mm_is_private(const Godwit__Ckpt__Region *g)
 {
-	return g->kind == GODWIT__CKPT__REGION__KIND__ANON_PRIVATE || g->kind == GODWIT__CKPT__REGION__KIND__STACK ||
-	       g->kind == GODWIT__CKPT__REGION__KIND__FILE_PRIVATE;
+	return g->kind == GODWIT__CKPT__REGION__KIND__ANON_PRIVATE ||
+	       g->kind == GODWIT__CKPT__REGION__KIND__STACK || g->kind == GODWIT__CKPT__REGION__KIND__FILE_PRIVATE;
 }
 
 static bool is_file(const Godwit__Ckpt__Region *g)
 {
-	return g->kind == GODWIT__CKPT__REGION__KIND__FILE_PRIVATE || g->kind == GODWIT__CKPT__REGION__KIND__FILE_SHARED;
+	return g->kind == GODWIT__CKPT__REGION__KIND__FILE_PRIVATE ||
+	       g->kind == GODWIT__CKPT__REGION__KIND__FILE_SHARED;
 }
 
 /* Never writable and executable at once: some systems refuse that. */
@@ -80,7 +81,8 @@ static int by_key(const void *a, const void *b)
 
 static int there_fd(const struct there_list *l, const Godwit__Ckpt__Region *g)
 {
-	struct there key = { .key = key_of(g) }, *found = l->n ? bsearch(&key, l->v, l->n, sizeof *l->v, by_key) : NULL;
+	struct there key = { .key = key_of(g) },
+		     *found = l->n ? bsearch(&key, l->v, l->n, sizeof *l->v, by_key) : NULL;
 
 	return found ? found->fd : -1;
 }
@@ -106,7 +108,7 @@ static int hand_over(struct state_target *d, Godwit__Ckpt__Region *const *list, 
 	l->v = xmalloc((n + 1) * sizeof *l->v);
 	for (size_t i = 0; i < n; i++)
 		if (needs_fd(list[i]))
-			l->v[l->n++] = (struct there){ key_of(list[i]), (int)i };
+			l->v[l->n++] = (struct there) { key_of(list[i]), (int)i };
 	qsort(l->v, l->n, sizeof *l->v, by_key);
 	for (size_t i = 0; i < l->n; i++) {
 		if (to && l->v[to - 1].key == l->v[i].key)
@@ -123,7 +125,8 @@ static int hand_over(struct state_target *d, Godwit__Ckpt__Region *const *list, 
 		l->v[to++].key = UINT64_MAX;
 	}
 	l->n = to;
-	err = remote_put_fds(d->remote, &d->remote->threads[0], d->agent_sock, d->agent_sock_there, here, to, there, e);
+	err = remote_put_fds(d->remote, &d->remote->threads[0], d->agent_sock, d->agent_sock_there, here, to,
+			     there, e);
 	for (size_t i = 0; i < to; i++)
 		l->v[i].fd = err ? -1 : there[i];
 	return err;
@@ -160,12 +163,14 @@ static int map_piece(struct mm_run *x, const Godwit__Ckpt__Region *g, uint64_t s
 		flags |= MAP_ANONYMOUS;
 	if (g->kind == GODWIT__CKPT__REGION__KIND__STACK)
 		flags |= MAP_GROWSDOWN;
-	batch_call(x->b, "mapping memory", SYS_mmap, bval(start), bval(end - start), bval(mm_early_prot(g)), bval(flags),
-		   bval((uint64_t)(int64_t)fd), bval(needs_fd(g) ? g->offset + (start - g->start) : 0));
+	batch_call(x->b, "mapping memory", SYS_mmap, bval(start), bval(end - start), bval(mm_early_prot(g)),
+		   bval(flags), bval((uint64_t)(int64_t)fd),
+		   bval(needs_fd(g) ? g->offset + (start - g->start) : 0));
 	return 0;
 }
 
-static int populate_run(struct mm_run *x, const Godwit__Ckpt__Region *g, uint64_t start, uint64_t end, struct err *e)
+static int populate_run(struct mm_run *x, const Godwit__Ckpt__Region *g, uint64_t start, uint64_t end,
+			struct err *e)
 {
 	/* A file's own pages need no copy; of shared memory we may not even be allowed to write. */
 	uint64_t advice = mm_early_prot(g) & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
@@ -207,7 +212,8 @@ static int populate_shared(struct state_target *d, struct mm_run *x, const Godwi
 
 	extents_within(&o->populated, g->offset, g->offset + (g->end - g->start), NULL, &part);
 	for (size_t i = 0; i < part.n && !err; i++)
-		err = populate_run(x, g, g->start + (part.e[i].start - g->offset), g->start + (part.e[i].end - g->offset), e);
+		err = populate_run(x, g, g->start + (part.e[i].start - g->offset),
+				   g->start + (part.e[i].end - g->offset), e);
 	extents_done(&part);
 	return err;
 }
@@ -235,7 +241,8 @@ static int empty(struct mm_run *x, struct err *e)
 	uint64_t agent = x->remote->agent.a, end = agent + remote_agent_size();
 
 	batch_call(x->b, "emptying the blank process below the agent", SYS_munmap, bval(0), bval(agent));
-	batch_call(x->b, "emptying the blank process above the agent", SYS_munmap, bval(end), bval(VMA_USER_END - end));
+	batch_call(x->b, "emptying the blank process above the agent", SYS_munmap, bval(end),
+		   bval(VMA_USER_END - end));
 	return mm_run_flush(x, e);
 }
 
@@ -249,7 +256,8 @@ static int make_objects(struct state_target *d, struct err *e)
 
 		if (shared) {
 			if (shared->size != o->end)
-				return err_set(e, -EAGAIN, "shared memory changed its size while the job was moved");
+				return err_set(e, -EAGAIN,
+					       "shared memory changed its size while the job was moved");
 			continue;
 		}
 		err = mm_target_add_shared(d->mm, o->object, o->end, o->name, e);
@@ -271,7 +279,8 @@ static int map_all(struct state_target *d, struct mm_run *x, const struct there_
 	int err = 0;
 
 	for (size_t i = 0; i < m->n_regions && !err; i++)
-		err = map_piece(x, m->regions[i], m->regions[i]->start, m->regions[i]->end, there_fd(l, m->regions[i]), e);
+		err = map_piece(x, m->regions[i], m->regions[i]->start, m->regions[i]->end,
+				there_fd(l, m->regions[i]), e);
 	for (size_t i = 0; i < m->n_regions && !err; i++)
 		if (m->regions[i]->n_advice)
 			err = mm_advise(x, m->regions[i], 0, 0, e);
@@ -333,7 +342,8 @@ static uint32_t huge_advice(const Godwit__Ckpt__Region *g)
 	return found;
 }
 
-/* What has been made from `a` serves for `b` where they overlap. Huge-page advice cannot be taken back to neither. */
+/* What has been made from `a` serves for `b` where they overlap. Huge-page advice cannot be taken back to neither.
+ */
 static bool same_making(const Godwit__Ckpt__Region *a, const Godwit__Ckpt__Region *b)
 {
 	if (a->kind != b->kind || a->flags != b->flags || huge_advice(a) != huge_advice(b))
@@ -345,8 +355,8 @@ static bool same_making(const Godwit__Ckpt__Region *a, const Godwit__Ckpt__Regio
 typedef int piece_fn(void *ctx, const Godwit__Ckpt__Region *g, uint64_t start, uint64_t end, struct err *e);
 
 /* Calls `fn` for every part of `a`'s regions that no region of `b` of the same making covers. */
-static int for_each_difference(const Godwit__Ckpt__Memory *a, const Godwit__Ckpt__Memory *b, piece_fn *fn, void *ctx,
-			       struct err *e)
+static int for_each_difference(const Godwit__Ckpt__Memory *a, const Godwit__Ckpt__Memory *b, piece_fn *fn,
+			       void *ctx, struct err *e)
 {
 	size_t k = 0;
 	int err = 0;
@@ -390,7 +400,8 @@ static int drop_piece(void *ctx, const Godwit__Ckpt__Region *g, uint64_t start, 
 
 	(void)g;
 	if (!err)
-		batch_call(c->x.b, "unmapping what the job has unmapped", SYS_munmap, bval(start), bval(end - start));
+		batch_call(c->x.b, "unmapping what the job has unmapped", SYS_munmap, bval(start),
+			   bval(end - start));
 	return err;
 }
 
@@ -401,7 +412,7 @@ static int note_piece(void *ctx, const Godwit__Ckpt__Region *g, uint64_t start, 
 	(void)e;
 	if (!(c->n_added & (c->n_added - 1)))
 		c->added = xrealloc(c->added, MAX(2 * c->n_added, (size_t)1) * sizeof *c->added);
-	c->added[c->n_added++] = (struct piece){ (Godwit__Ckpt__Region *)(uintptr_t)g, start, end };
+	c->added[c->n_added++] = (struct piece) { (Godwit__Ckpt__Region *)(uintptr_t)g, start, end };
 	return 0;
 }
 
@@ -419,7 +430,8 @@ static int map_added(struct correction *c, struct err *e)
 	return err ? err : close_there(&c->x, &c->there, e);
 }
 
-/* Pages will come for regions that looked as if they had none: make those writable. And note where pages may go. */
+/* Pages will come for regions that looked as if they had none: make those writable. And note where pages may go.
+ */
 static int open_places(struct correction *c, struct err *e)
 {
 	const Godwit__Ckpt__Memory *early = c->d->early->processes[0]->memory, *m = c->d->process->memory;
@@ -437,14 +449,15 @@ static int open_places(struct correction *c, struct err *e)
 		while (k < early->n_regions && early->regions[k]->end <= g->start)
 			k++;
 		for (size_t j = k; j < early->n_regions && early->regions[j]->start < g->end && !err; j++) {
-			uint64_t start = MAX(early->regions[j]->start, g->start), end = MIN(early->regions[j]->end, g->end);
+			uint64_t start = MAX(early->regions[j]->start, g->start),
+				 end = MIN(early->regions[j]->end, g->end);
 
 			if (mm_early_prot(early->regions[j]) & PROT_WRITE || !same_making(early->regions[j], g))
 				continue;
 			err = mm_run_room(&c->x, 1, 0, e);
 			if (!err)
-				batch_call(c->x.b, "making room for pages", SYS_mprotect, bval(start), bval(end - start),
-					   bval(PROT_READ | PROT_WRITE));
+				batch_call(c->x.b, "making room for pages", SYS_mprotect, bval(start),
+					   bval(end - start), bval(PROT_READ | PROT_WRITE));
 		}
 	}
 	return err;

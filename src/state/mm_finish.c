@@ -15,7 +15,7 @@
 #define PR_SET_MDWE 65
 #endif
 #define ADV_GUARD_INSTALL 102 /* since 6.13 */
-#define LOCK_ONFAULT 1 /* mlock2 */
+#define LOCK_ONFAULT 1	      /* mlock2 */
 #define PAGES_WORTH_DROPPING 16
 
 /* --- advice --- */
@@ -32,10 +32,14 @@ static const struct {
 	uint32_t on, off;
 	bool optional;
 } advice_pairs[] = {
-	{ MADV_SEQUENTIAL, MADV_NORMAL, false },     { MADV_RANDOM, MADV_NORMAL, false },
-	{ MADV_DONTFORK, MADV_DOFORK, false },	     { MADV_DONTDUMP, MADV_DODUMP, false },
-	{ MADV_HUGEPAGE, 0, true },		     { MADV_NOHUGEPAGE, 0, true },
-	{ MADV_MERGEABLE, MADV_UNMERGEABLE, true },  { MADV_WIPEONFORK, MADV_KEEPONFORK, false },
+	{ MADV_SEQUENTIAL, MADV_NORMAL, false },
+	{ MADV_RANDOM, MADV_NORMAL, false },
+	{ MADV_DONTFORK, MADV_DOFORK, false },
+	{ MADV_DONTDUMP, MADV_DODUMP, false },
+	{ MADV_HUGEPAGE, 0, true },
+	{ MADV_NOHUGEPAGE, 0, true },
+	{ MADV_MERGEABLE, MADV_UNMERGEABLE, true },
+	{ MADV_WIPEONFORK, MADV_KEEPONFORK, false },
 };
 
 uint32_t mm_advice_of(const Godwit__Ckpt__Region *g)
@@ -94,8 +98,8 @@ static int drop_stale_private(struct state_target *d, struct mm_run *x, struct e
 				continue;
 			err = mm_run_room(x, 1, 0, e);
 			if (!err)
-				batch_call(x->b, file ? "dropping pages" : NULL, SYS_madvise, bval(part.e[k].start),
-					   bval(len), bval(MADV_DONTNEED));
+				batch_call(x->b, file ? "dropping pages" : NULL, SYS_madvise,
+					   bval(part.e[k].start), bval(len), bval(MADV_DONTNEED));
 		}
 	}
 	extents_done(&part);
@@ -112,7 +116,8 @@ static void drop_stale_shared(struct state_target *d)
 		extents_minus(&o->populated, &o->received, &stale);
 		for (size_t k = 0; k < stale.n; k++)
 			if (stale.e[k].end - stale.e[k].start >= PAGES_WORTH_DROPPING * PAGE_BYTES)
-				(void)fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, (off_t)stale.e[k].start,
+				(void)fallocate(o->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+						(off_t)stale.e[k].start,
 						(off_t)(stale.e[k].end - stale.e[k].start));
 		extents_done(&stale);
 	}
@@ -122,8 +127,8 @@ static void drop_stale_shared(struct state_target *d)
 
 /* What the early regions under a final one have made of it. */
 struct past {
-	bool exact;    /* one of the same bounds */
-	bool same_prot; /* all of it is as it shall be */
+	bool exact;	 /* one of the same bounds */
+	bool same_prot;	 /* all of it is as it shall be */
 	uint32_t advice; /* in force for some of it */
 };
 
@@ -153,7 +158,8 @@ static int protect(struct mm_run *x, const struct past *p, const Godwit__Ckpt__R
 		return 0;
 	err = mm_run_room(x, 1, 0, e);
 	if (!err)
-		batch_call(x->b, "protecting memory", SYS_mprotect, bval(g->start), bval(g->end - g->start), bval(g->prot));
+		batch_call(x->b, "protecting memory", SYS_mprotect, bval(g->start), bval(g->end - g->start),
+			   bval(g->prot));
 	return err;
 }
 
@@ -206,7 +212,7 @@ static int finish_region(struct mm_run *x, const struct past *p, const Godwit__C
 
 static struct prctl_mm_map image_map(const Godwit__Ckpt__Memory *m, uint64_t auxv_there, int exe)
 {
-	return (struct prctl_mm_map){
+	return (struct prctl_mm_map) {
 		.start_code = m->start_code,
 		.end_code = m->end_code,
 		.start_data = m->start_data,
@@ -224,7 +230,8 @@ static struct prctl_mm_map image_map(const Godwit__Ckpt__Memory *m, uint64_t aux
 	};
 }
 
-/* Works without CAP_SYS_RESOURCE, unlike setting one of them at a time. `exe_there`: -1 leaves the link as it is. */
+/* Works without CAP_SYS_RESOURCE, unlike setting one of them at a time. `exe_there`: -1 leaves the link as it is.
+ */
 int mm_set_map(struct state_target *d, struct mm_run *x, int exe_there, struct err *e)
 {
 	const Godwit__Ckpt__Memory *m = d->process->memory;
@@ -238,8 +245,8 @@ int mm_set_map(struct state_target *d, struct mm_run *x, int exe_there, struct e
 		return err_set(e, -EPROTO, "the source describes an impossible auxiliary vector");
 	auxv = batch_put(x->b, m->auxv.data, m->auxv.len);
 	map = image_map(m, remote_batch_addr(d->remote, auxv).a, exe_there);
-	batch_call(x->b, "setting brk, auxv and the rest of the image", SYS_prctl, bval(PR_SET_MM), bval(PR_SET_MM_MAP),
-		   bdata(batch_put(x->b, &map, sizeof map)), bval(sizeof map));
+	batch_call(x->b, "setting brk, auxv and the rest of the image", SYS_prctl, bval(PR_SET_MM),
+		   bval(PR_SET_MM_MAP), bdata(batch_put(x->b, &map, sizeof map)), bval(sizeof map));
 	return 0;
 }
 
@@ -263,7 +270,7 @@ static int finish_in(struct state_target *d, struct mm_run *x, struct err *e)
 	if (err)
 		return err;
 	if (m->lock_future)
-		batch_call(x->b, "locking future memory", SYS_mlockall, 
+		batch_call(x->b, "locking future memory", SYS_mlockall,
 			   bval(MCL_FUTURE | (m->lock_future_on_fault ? MCL_ONFAULT : 0)));
 	if (m->mdwe)
 		batch_call(x->b, "denying writable code", SYS_prctl, bval(PR_SET_MDWE), bval(m->mdwe));

@@ -8,7 +8,7 @@
 
 void mm_run_init(struct mm_run *x, struct remote *r)
 {
-	*x = (struct mm_run){ .remote = r, .b = xmalloc(sizeof(struct batch)) };
+	*x = (struct mm_run) { .remote = r, .b = xmalloc(sizeof(struct batch)) };
 	batch_init(x->b);
 }
 
@@ -152,7 +152,8 @@ int mm_validate(const Godwit__Ckpt__Job *job, const Godwit__Ckpt__Memory *m, uin
 		if (!bad)
 			bad = bad_reference(job, g);
 		if (!bad && g->start < agent_end && g->end > agent)
-			return err_set(e, -EAGAIN, "the job has mapped memory at %llx, where the agent is: try again",
+			return err_set(e, -EAGAIN,
+				       "the job has mapped memory at %llx, where the agent is: try again",
 				       (unsigned long long)g->start);
 		if (bad)
 			return err_set(e, -EPROTO, "the source describes mapping %llx-%llx: %s",

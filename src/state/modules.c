@@ -6,6 +6,7 @@
 
 #include "base/util.h"
 #include "state/kinds.h"
+#include "state/mm.h"
 #include "state/state.h"
 #include "state/thread.h"
 
@@ -13,6 +14,7 @@
  * destination. */
 const struct state_module *const state_modules[] = {
 	/* STATE_MEMORY */
+	&state_mm,
 	/* STATE_FILES */
 	&state_file,
 	/* STATE_PROCESS */

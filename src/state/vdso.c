@@ -2,14 +2,15 @@
 /*
  * Theory of operation
  *
- * The C library of a running program holds pointers into the vDSO. If this kernel's vDSO is byte for byte the one the job
- * knows, it is mapped at its old address and that is all.
+ * The C library of a running program holds pointers into the vDSO. If this kernel's vDSO is byte for byte the one
+ * the job knows, it is mapped at its old address and that is all.
  *
- * Otherwise this kernel's goes to a hole, and the old one's text stays at its old address as ordinary memory, in which
- * the first instruction of every exported function is a jump to its namesake in the new one. A thread that was stopped
- * inside the old text finishes there. It reads the old data pages, which are zero now: a clock's sequence count is not
- * what it was, so the reader starts over and finds clock mode 0, "ask the kernel". (A coarse clock, which has no such
- * check, would read zero if the thread was stopped between its two loads; that window is accepted.)
+ * Otherwise this kernel's goes to a hole, and the old one's text stays at its old address as ordinary memory, in
+ * which the first instruction of every exported function is a jump to its namesake in the new one. A thread that
+ * was stopped inside the old text finishes there. It reads the old data pages, which are zero now: a clock's
+ * sequence count is not what it was, so the reader starts over and finds clock mode 0, "ask the kernel". (A coarse
+ * clock, which has no such check, would read zero if the thread was stopped between its two loads; that window is
+ * accepted.)
  *
  * The next move finds the new vDSO where it is, and the old text among the job's own memory: bridges chain.
  */
@@ -144,7 +145,7 @@ static int elf_open(struct elf *f, const uint8_t *image, size_t len)
 	const Elf64_Phdr *ph;
 	uint64_t sym = 0, str = 0, hash = 0, gnu = 0;
 
-	*f = (struct elf){ .image = image, .len = len };
+	*f = (struct elf) { .image = image, .len = len };
 	h = elf_at(f, 0, sizeof *h);
 	if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) || h->e_ident[EI_CLASS] != ELFCLASS64 ||
 	    h->e_phentsize != sizeof *ph)
@@ -155,7 +156,8 @@ static int elf_open(struct elf *f, const uint8_t *image, size_t len)
 		ph = elf_at(f, h->e_phoff + i * sizeof *ph, sizeof *ph);
 		if (!ph || ph->p_type != PT_DYNAMIC)
 			continue;
-		for (uint64_t at = ph->p_offset; (d = elf_at(f, at, sizeof *d)) && d->d_tag != DT_NULL; at += sizeof *d) {
+		for (uint64_t at = ph->p_offset; (d = elf_at(f, at, sizeof *d)) && d->d_tag != DT_NULL;
+		     at += sizeof *d) {
 			sym = d->d_tag == DT_SYMTAB ? d->d_un.d_ptr : sym;
 			str = d->d_tag == DT_STRTAB ? d->d_un.d_ptr : str;
 			hash = d->d_tag == DT_HASH ? d->d_un.d_ptr : hash;
@@ -203,7 +205,8 @@ int vdso_bridge(uint8_t *old_image, size_t old_len, const uint8_t *new_image, si
 			continue;
 		to = elf_find(&is, name);
 		if (!to)
-			return err_set(e, -EOPNOTSUPP, "this kernel's vDSO has no %s, which the job may call", name);
+			return err_set(e, -EOPNOTSUPP, "this kernel's vDSO has no %s, which the job may call",
+				       name);
 		if (from->st_size < JUMP_LEN || !elf_at(&was, from->st_value, JUMP_LEN))
 			return err_set(e, -EOPNOTSUPP, "the old vDSO's %s is too small to be redirected", name);
 		address = new_start + to->st_value;
@@ -245,13 +248,15 @@ static int map_bridge(struct state_target *d, struct mm_run *x, const uint8_t *t
 
 	if (m->vvar_len)
 		batch_call(x->b, "mapping the old vDSO's data", SYS_mmap, bval(m->vvar_start), bval(m->vvar_len),
-			   bval(PROT_READ), bval(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE), bval(UINT64_MAX));
+			   bval(PROT_READ), bval(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE),
+			   bval(UINT64_MAX));
 	batch_call(x->b, "mapping the old vDSO", SYS_mmap, bval(m->vdso_start), bval(m->vdso_len),
-		   bval(PROT_READ | PROT_WRITE), bval(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE), bval(UINT64_MAX));
+		   bval(PROT_READ | PROT_WRITE), bval(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE),
+		   bval(UINT64_MAX));
 	err = mm_run_flush(x, e);
 	if (err)
 		return err;
-	err = remote_write(d->remote, (raddr_t){ m->vdso_start }, text, m->vdso_len);
+	err = remote_write(d->remote, (raddr_t) { m->vdso_start }, text, m->vdso_len);
 	if (err)
 		return err_code(e, err, "writing the old vDSO");
 	batch_call(x->b, "protecting the old vDSO", SYS_mprotect, bval(m->vdso_start), bval(m->vdso_len),
@@ -259,7 +264,8 @@ static int map_bridge(struct state_target *d, struct mm_run *x, const uint8_t *t
 	return mm_run_flush(x, e);
 }
 
-static int bridge(struct state_target *d, struct mm_run *x, const uint8_t *own, const struct vdso_place *p, struct err *e)
+static int bridge(struct state_target *d, struct mm_run *x, const uint8_t *own, const struct vdso_place *p,
+		  struct err *e)
 {
 	const Godwit__Ckpt__Memory *m = d->process->memory;
 	_cleanup_free_ uint8_t *text = xmalloc(m->vdso_len);
@@ -291,8 +297,8 @@ static int bridge(struct state_target *d, struct mm_run *x, const uint8_t *own, 
 static int check_place(const Godwit__Ckpt__Memory *m, struct err *e)
 {
 	if ((m->vdso_start | m->vdso_len | m->vvar_start | m->vvar_len) % PAGE_BYTES || m->vdso_len > IMAGE_MAX ||
-	    m->vvar_len > IMAGE_MAX || m->vdso_image.len != m->vdso_len || m->vdso_start > VMA_USER_END - IMAGE_MAX ||
-	    m->vvar_start > VMA_USER_END - IMAGE_MAX)
+	    m->vvar_len > IMAGE_MAX || m->vdso_image.len != m->vdso_len ||
+	    m->vdso_start > VMA_USER_END - IMAGE_MAX || m->vvar_start > VMA_USER_END - IMAGE_MAX)
 		return err_set(e, -EPROTO, "the source describes an impossible vDSO");
 	return 0;
 }
@@ -317,7 +323,7 @@ int vdso_prepare(struct state_target *d, struct mm_run *x, struct err *e)
 	if (!err)
 		err = find_in(d->proc, &now, e);
 	if (!err && now.text != m->vdso_start)
-		err = err_set(e, -EIO, "the kernel mapped the vDSO at %llx instead of %llx", (unsigned long long)now.text,
-			      (unsigned long long)m->vdso_start);
+		err = err_set(e, -EIO, "the kernel mapped the vDSO at %llx instead of %llx",
+			      (unsigned long long)now.text, (unsigned long long)m->vdso_start);
 	return err;
 }

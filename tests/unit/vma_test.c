@@ -45,8 +45,7 @@ static void test_parse(void **state)
 	assert_int_equal(l.v[0].ino, 1234567);
 	assert_int_equal(l.v[0].pkey, 3);
 	assert_int_equal(l.v[0].resident, 12288);
-	assert_int_equal(l.v[0].flags,
-			 VMA_MAYWRITE | VMA_HUGEPAGE | VMA_DONTFORK | VMA_LOCKED | VMA_LOCKONFAULT);
+	assert_int_equal(l.v[0].flags, VMA_MAYWRITE | VMA_HUGEPAGE | VMA_DONTFORK | VMA_LOCKED | VMA_LOCKONFAULT);
 	assert_int_equal(vma_classify(&l.v[0], NULL), VMA_KIND_NONE); /* the protection key */
 	assert_true(l.v[1].flags & VMA_GROWSDOWN);
 	assert_int_equal(vma_classify(&l.v[1], NULL), VMA_KIND_STACK);
@@ -203,12 +202,12 @@ static void test_extents(void **state)
 	add(&b, 29, 51);
 	add(&b, 59, 70);
 	extents_minus(&a, &b, &out);
-	expect(&out, 3, (const uint64_t[]){ 11, 15, 16, 29, 51, 59 });
+	expect(&out, 3, (const uint64_t[]) { 11, 15, 16, 29, 51, 59 });
 	extents_minus(&b, &a, &out);
-	expect(&out, 3, (const uint64_t[]){ 5, 10, 30, 50, 60, 70 });
+	expect(&out, 3, (const uint64_t[]) { 5, 10, 30, 50, 60, 70 });
 	extents_within(&a, 12 * PAGE_BYTES, 55 * PAGE_BYTES, &hint, &out);
 	extents_within(&a, 55 * PAGE_BYTES, 99 * PAGE_BYTES, &hint, &out);
-	expect(&out, 2, (const uint64_t[]){ 12, 30, 50, 60 });
+	expect(&out, 2, (const uint64_t[]) { 12, 30, 50, 60 });
 	extents_done(&a);
 	extents_done(&b);
 }
@@ -216,7 +215,8 @@ static void test_extents(void **state)
 static void scan_own_pages(void)
 {
 	_cleanup_fd_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC), exe = -EBADF;
-	char *m = mmap(NULL, 64 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	char *m = mmap(NULL, 64 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
+		       -1, 0);
 	uint64_t page = (uintptr_t)m / PAGE_BYTES;
 	struct extents out = { 0 };
 	struct scan s = { 0 };
@@ -229,8 +229,9 @@ static void scan_own_pages(void)
 	m[3 * PAGE_BYTES] = m[4 * PAGE_BYTES] = m[40 * PAGE_BYTES] = 1;
 	sink = m[20 * PAGE_BYTES]; /* the zero page */
 	(void)sink;
-	assert_int_equal(scan_range(&s, (uintptr_t)m, (uintptr_t)m + 64 * PAGE_BYTES, SCAN_ANY, &out, NULL, &e), 0);
-	expect(&out, 2, (const uint64_t[]){ page + 3, page + 5, page + 40, page + 41 });
+	assert_int_equal(scan_range(&s, (uintptr_t)m, (uintptr_t)m + 64 * PAGE_BYTES, SCAN_ANY, &out, NULL, &e),
+			 0);
+	expect(&out, 2, (const uint64_t[]) { page + 3, page + 5, page + 40, page + 41 });
 	exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	f = mmap(NULL, 4 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, exe, 0);
 	assert_ptr_not_equal(f, MAP_FAILED);
@@ -238,8 +239,9 @@ static void scan_own_pages(void)
 	sink = f[2 * PAGE_BYTES];
 	f[PAGE_BYTES] = 1;
 	page = (uintptr_t)f / PAGE_BYTES;
-	assert_int_equal(scan_range(&s, (uintptr_t)f, (uintptr_t)f + 4 * PAGE_BYTES, SCAN_COPIED, &out, NULL, &e), 0);
-	expect(&out, 1, (const uint64_t[]){ page + 1, page + 2 });
+	assert_int_equal(scan_range(&s, (uintptr_t)f, (uintptr_t)f + 4 * PAGE_BYTES, SCAN_COPIED, &out, NULL, &e),
+			 0);
+	expect(&out, 1, (const uint64_t[]) { page + 1, page + 2 });
 	(void)munmap(m, 64 * PAGE_BYTES);
 	(void)munmap(f, 4 * PAGE_BYTES);
 	scan_close(&s);
@@ -266,9 +268,15 @@ static void test_scan_without_ioctl(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_parse),	 cmocka_unit_test(test_nonsense), cmocka_unit_test(test_names),
-		cmocka_unit_test(test_refusals), cmocka_unit_test(test_many),	  cmocka_unit_test(test_own_maps),
-		cmocka_unit_test(test_extents),	 cmocka_unit_test(test_scan),	  cmocka_unit_test(test_scan_without_ioctl),
+		cmocka_unit_test(test_parse),
+		cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_names),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_many),
+		cmocka_unit_test(test_own_maps),
+		cmocka_unit_test(test_extents),
+		cmocka_unit_test(test_scan),
+		cmocka_unit_test(test_scan_without_ioctl),
 	};
 
 	return cmocka_run_group_tests_name("vma", tests, NULL, NULL);
