@@ -142,6 +142,7 @@ static void __attribute__((noreturn)) be_blank(int agent)
 		must(dup2(agent, AGENT_SOCKET));
 	(void)close_range(0, AGENT_SOCKET - 1, 0);
 	(void)close_range(AGENT_SOCKET + 1, ~0u, 0);
+	must(write(AGENT_SOCKET, "b", 1)); /* from now on it may be stopped: the socket is where it was said to be */
 	for (;;)
 		(void)syscall(SYS_pause);
 }
@@ -240,6 +241,8 @@ static void make_container(struct hop *h, struct container *c, bool blank)
 	c->agent_sock = pair[0];
 	if (fd_read_full(said[0], &vpid, sizeof vpid) < 0)
 		die(125, "the container did not come up");
+	if (blank)
+		must(read(c->agent_sock, &(char) { 0 }, 1));
 	h->vpid = vpid;
 	c->job = first_child(c->shepherd);
 	(void)close(said[0]);
