@@ -40,7 +40,6 @@ struct peer {
 	uint8_t id[PEER_ID_LEN];
 	bool listed, revoked, alive, have_session, have_next;
 	struct sockaddr_in addr, hint; /* proven, and where a broadcast or HELLO seemed to come from */
-	uint32_t index;			  /* what the peer wants to see in DATA */
 	uint64_t heard_us, answered_us;
 	unsigned hellos; /* unanswered */
 	struct seal_session session, next;
@@ -237,7 +236,7 @@ static void send_broadcast(struct peers *p, const struct iovec *iov, int n)
 	out(p, NULL, d, BROADCAST_HDR + len + SEAL_TAG_LEN);
 }
 
-static void send_data(struct peers *p, struct peer *peer, struct seal_session *s, const struct sockaddr_in *to,
+static void send_data(struct peers *p, struct seal_session *s, const struct sockaddr_in *to,
 		      uint8_t flags, const struct iovec *iov, int n)
 {
 	uint8_t d[PEER_DATAGRAM_MAX];
@@ -248,7 +247,7 @@ static void send_data(struct peers *p, struct peer *peer, struct seal_session *s
 	wire_put_u8(&w, PEER_VERSION);
 	wire_put_u8(&w, flags);
 	wire_put_u8(&w, 0);
-	wire_put_u32(&w, peer->index);
+	wire_put_u32(&w, s->index);
 	wire_put_u64(&w, ++s->sent);
 	len = gather(d + PEER_DATA_HDR, iov, n);
 	seal_close(s->tx, s->sent, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len);
@@ -315,7 +314,7 @@ static void peer_fire(struct timer *t, void *ctx, uint64_t now_us)
 	if (!peer->alive || !peer->have_session)
 		return;
 	if (silent_us >= p->config.dead_us / 2)
-		send_data(p, peer, &peer->session, &peer->addr, DATA_PING, NULL, 0);
+		send_data(p, &peer->session, &peer->addr, DATA_PING, NULL, 0);
 	timers_arm(&p->timers, t, now_us + p->config.dead_us / 8);
 }
 
@@ -359,7 +358,7 @@ void peers_send(struct peers *p, uint32_t loc, const struct iovec *iov, int n, u
 		return;
 	peer = p->peers[loc];
 	if (peer->have_session) {
-		send_data(p, peer, &peer->session, &peer->addr, 0, iov, n);
+		send_data(p, &peer->session, &peer->addr, 0, iov, n);
 		return;
 	}
 	enqueue(p, peer, iov, n);
@@ -383,7 +382,7 @@ static void heard(struct peers *p, struct peer *peer, const struct sockaddr_in *
 
 		STAILQ_REMOVE_HEAD(&peer->queue, next);
 		peer->n_queued--;
-		send_data(p, peer, &peer->session, &peer->addr, 0, &iov, 1);
+		send_data(p, &peer->session, &peer->addr, 0, &iov, 1);
 		free(q);
 	}
 }
@@ -402,12 +401,18 @@ static ssize_t open_with(struct peers *p, struct seal_session *s, uint8_t *d, si
 	return n;
 }
 
+static bool opens(const struct seal_session *s, const uint8_t *d, size_t len, uint64_t counter)
+{
+	return seal_check(s->rx, counter, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len - PEER_DATA_HDR);
+}
+
 static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d, size_t len, uint64_t now_us)
 {
 	struct wire_in w = wire_in(d, len);
 	uint8_t flags;
 	uint32_t index;
 	uint64_t counter;
+	struct seal_session *s;
 	struct peer *peer;
 	ssize_t n = -EBADMSG;
 
@@ -421,33 +426,25 @@ static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d,
 		return;
 	}
 	peer = p->peers[index];
-	/* A failed attempt must not spoil the text for the second key: libsodium checks the tag before it decrypts,
-	 * and zeroes the output on failure only if it is not the input; so try the session first on a copy of nothing
-	 * but the outcome of the tag. */
-	if (peer->have_next) {
-		uint8_t copy[PEER_DATAGRAM_MAX];
-
-		memcpy(copy, d, len);
-		n = open_with(p, &peer->next, copy, len, counter);
-		if (n >= 0) {
-			memcpy(d, copy, len);
-			peer->session = peer->next;
-			peer->have_session = true;
-			peer->have_next = false;
-			p->stats.sessions++;
-			/* The other side may still be waiting for the proof. */
-			send_data(p, peer, &peer->session, from, 0, NULL, 0);
-		}
+	s = &peer->session;
+	if (peer->have_next && !(peer->have_session && opens(s, d, len, counter)) &&
+	    opens(&peer->next, d, len, counter)) {
+		*s = peer->next;
+		peer->have_session = true;
+		peer->have_next = false;
+		p->stats.sessions++;
+		/* The other side may still be waiting for the proof. */
+		send_data(p, s, from, 0, NULL, 0);
 	}
-	if (n < 0 && peer->have_session)
-		n = open_with(p, &peer->session, d, len, counter);
+	if (peer->have_session)
+		n = open_with(p, s, d, len, counter);
 	if (n < 0) {
 		p->stats.bad++;
 		return;
 	}
 	heard(p, peer, from, now_us);
 	if (flags & DATA_PING)
-		send_data(p, peer, &peer->session, &peer->addr, 0, NULL, 0);
+		send_data(p, &peer->session, &peer->addr, 0, NULL, 0);
 	if (n)
 		p->ops->packet(p->ctx, peer->loc, false, d + PEER_DATA_HDR, (size_t)n, now_us);
 }
@@ -483,14 +480,14 @@ static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint
 		if (seal_session_derive(&peer->next, &p->config.own, &p->boot, peer->public, boot,
 					p->config.cluster) < 0)
 			return;
+		peer->next.index = index;
 		peer->have_next = true;
 	}
 	peer->hint = *from;
-	peer->index = index;
 	if (knows_me) {
 		struct seal_session *s = peer->have_next ? &peer->next : &peer->session;
 
-		send_data(p, peer, s, from, DATA_PING, NULL, 0);
+		send_data(p, s, from, DATA_PING, NULL, 0);
 		return;
 	}
 	/* Whoever repeats recorded HELLOs gets few answers. */

@@ -144,6 +144,17 @@ ssize_t seal_open(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8
 	return (ssize_t)(len - SEAL_TAG_LEN);
 }
 
+bool seal_check(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len,
+		const uint8_t *text, size_t len)
+{
+	uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
+
+	counter_nonce(nonce, counter);
+	return len >= SEAL_TAG_LEN && crypto_aead_chacha20poly1305_ietf_decrypt_detached(
+					      NULL, NULL, text, len - SEAL_TAG_LEN, text + len - SEAL_TAG_LEN, ad,
+					      ad_len, nonce, key) == 0;
+}
+
 void seal_close_random(const uint8_t key[SEAL_KEY_LEN], uint8_t nonce[SEAL_NONCE_LEN], const uint8_t *ad, size_t ad_len,
 		       uint8_t *text, size_t len)
 {

@@ -36,6 +36,7 @@ struct replay {
 struct seal_session {
 	uint8_t tx[SEAL_KEY_LEN], rx[SEAL_KEY_LEN];
 	uint8_t peer_boot[SEAL_KEY_LEN];
+	uint32_t index; /* by which the peer knows us */
 	uint64_t sent; /* counter of the last datagram; the first has 1 */
 	struct replay replay;
 };
@@ -61,6 +62,10 @@ void seal_close(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t
 /* In place; `len` includes the tag. Returns the length of the text or -EBADMSG. */
 ssize_t seal_open(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len, uint8_t *text,
 		  size_t len) must_check;
+
+/* Would seal_open succeed? Leaves the text alone. */
+bool seal_check(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len,
+		const uint8_t *text, size_t len);
 
 /* The same under a long-lived key with a random nonce. */
 #define SEAL_NONCE_LEN 24
