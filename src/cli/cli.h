@@ -49,6 +49,7 @@ int cmd_lab(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
+int cmd_resolve(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 

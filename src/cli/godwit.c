@@ -16,6 +16,16 @@ static const struct command {
 	int (*run)(int argc, char **argv);
 	const char *help;
 } commands[] = {
+	{ "run", cmd_run, "start a job: a program that can be moved while it runs" },
+	{ "ps", cmd_ps, "list jobs" },
+	{ "hosts", cmd_hosts, "list hosts" },
+	{ "logs", cmd_logs, "print what a job has written" },
+	{ "attach", cmd_attach, "connect to a job's input and output" },
+	{ "wait", cmd_wait, "wait for the end of a job" },
+	{ "kill", cmd_kill, "send a signal to a job" },
+	{ "check", cmd_check, "say what would stop a job from moving" },
+	{ "migrate", cmd_migrate, "move a job to another host" },
+	{ "resolve", cmd_resolve, "decide about a job that is in doubt" },
 	{ "lab", cmd_lab, "make, enter and remove hosts for trying things out on one machine" },
 };
 

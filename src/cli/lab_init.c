@@ -84,12 +84,23 @@ static int make_etc(struct err *e)
 	return 0;
 }
 
+/* Beside godwit where it is built, in libexec where it is installed. */
+static char *daemon_path(const struct host *h, const char *name)
+{
+	char *path = xasprintf("%s/%s", h->bin, name);
+
+	if (access(path, X_OK) == 0)
+		return path;
+	free(path);
+	return xasprintf("%s/../libexec/godwit/%s", h->bin, name);
+}
+
 /* In the child: its own cgroup, its log, a clean environment; then the daemon. */
 static void exec_daemon(const struct host *h, const char *name, char **env)
 {
 	_cleanup_free_ char *procs = xasprintf(CGROUP "/%s/cgroup.procs", name);
 	_cleanup_free_ char *log = xasprintf("%s.log", name);
-	_cleanup_free_ char *program = xasprintf("%s/%s", h->bin, name);
+	_cleanup_free_ char *program = daemon_path(h, name);
 	sigset_t none;
 	int fd = openat(LAB_FD_DIR, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
 
@@ -107,7 +118,7 @@ static void exec_daemon(const struct host *h, const char *name, char **env)
 
 static int start_daemon(struct host *h, size_t i, char **env, struct err *e)
 {
-	_cleanup_free_ char *program = xasprintf("%s/%s", h->bin, h->daemons[i].name);
+	_cleanup_free_ char *program = daemon_path(h, h->daemons[i].name);
 	pid_t pid;
 
 	if (h->daemons[i].pid)
