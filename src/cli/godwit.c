@@ -26,6 +26,7 @@ static const struct command {
 	{ "check", cmd_check, "say what would stop a job from moving" },
 	{ "migrate", cmd_migrate, "move a job to another host" },
 	{ "resolve", cmd_resolve, "decide about a job that is in doubt" },
+	{ "init", cmd_init, "make the keys of a cluster and of a host" },
 	{ "lab", cmd_lab, "make, enter and remove hosts for trying things out on one machine" },
 };
 

@@ -282,6 +282,8 @@ int cmd_lab(int argc, char **argv)
 		return lab_host_init(argc - 2, argv + 2);
 	if (argc > 1 && !strcmp(argv[1], "switch"))
 		return lab_switch();
+	if (argc > 1 && !strcmp(argv[1], "ready"))
+		return lab_ready(argc - 2, argv + 2);
 	(void)argp_parse(&argp, argc, argv, ARGP_IN_ORDER, NULL, &a);
 	if (geteuid() != 0)
 		return cli_fail(CLI_FAILED,

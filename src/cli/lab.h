@@ -100,7 +100,9 @@ int lab_stop_host(struct lab *lab, unsigned int host, struct err *e) must_check;
 /* Sends one line (and variables, NULL: none) to the host's init; its answer lands in reply. */
 int lab_ask_init(const struct lab *lab, unsigned int host, const char *line, char **env, char *reply, size_t len,
 		 struct err *e) must_check;
-/* Waits until the daemons of hosts first..last answer, asked on those hosts. */
+
+/* --- lab_ready.c --- */
+/* Waits until on each of hosts first..last the daemons of all running hosts answer. */
 int lab_wait_ready(const struct lab *lab, unsigned int first, unsigned int last, struct err *e) must_check;
 
 /* --- lab_exec.c --- */
@@ -126,6 +128,8 @@ int mount_host(bool private_root, const char *scratch, const char *bin, struct e
 /* What init of a host and the switch are: `godwit lab host-init|switch`, started by lab_boot.c only. */
 int lab_host_init(int argc, char **argv);
 int lab_switch(void);
+/* What lab_wait_ready runs inside: `godwit lab ready HOST...`. */
+int lab_ready(int argc, char **argv);
 
 /* Descriptors that lab_boot.c hands to them. */
 enum { LAB_FD_BOOT = 3, LAB_FD_CONTROL = 4, LAB_FD_DIR = 5, LAB_FD_MAX = 6 };

@@ -400,31 +400,3 @@ int lab_ask_init(const struct lab *lab, unsigned int host, const char *line, cha
 	reply[n] = '\0';
 	return strncmp(reply, "error ", 6) ? 0 : err_set(e, -EIO, "h%u: %s", host, reply + 6);
 }
-
-/* --- readiness --- */
-
-/* Its flipd is there when its socket takes connections, seen through the init's own root. */
-static int try_flipd(const struct lab *lab, unsigned int host)
-{
-	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-
-	snprintf(a.sun_path, sizeof a.sun_path, "/proc/%d/root/run/godwit/flip.sock", (int)lab_pid(lab, host));
-	return fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) < 0 ? -errno : 0;
-}
-
-int lab_wait_ready(const struct lab *lab, unsigned int first, unsigned int last, struct err *e)
-{
-	uint64_t deadline = now_us() + LAB_WAIT_US;
-
-	for (unsigned int h = first; h <= last; h++) {
-		while (lab_daemon_pid(lab, h, "flipd") && try_flipd(lab, h) < 0) {
-			if (now_us() > deadline)
-				return err_set(e, -ETIMEDOUT, "flipd of h%u does not answer: see %s/h%u/flipd.log",
-					       h, lab->dir, h);
-			if (usleep(10000) < 0)
-				return err_errno(e, "h%u", h);
-		}
-	}
-	return 0;
-}

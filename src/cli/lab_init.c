@@ -51,7 +51,7 @@ struct host {
 	} daemons[2];
 };
 
-static int copy_key_file(const char *name, struct err *e)
+static int copy_file(const char *name, mode_t mode, struct err *e)
 {
 	_cleanup_free_ char *from = xasprintf("etc/%s", name);
 	_cleanup_free_ char *to = xasprintf(ETC "/%s", name);
@@ -63,7 +63,7 @@ static int copy_key_file(const char *name, struct err *e)
 		return 0;
 	if (n < 0)
 		return err_code(e, (int)n, "%s", from);
-	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	fd = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);
 	if (fd < 0 || fd_write_full(fd, text, (size_t)n) < 0)
 		return err_errno(e, "cannot write %s", to);
 	return 0;
@@ -71,12 +71,15 @@ static int copy_key_file(const char *name, struct err *e)
 
 static int make_etc(struct err *e)
 {
-	static const char *const files[] = { "cluster.key", "host.key", "hosts", "godwit.conf" };
+	static const struct {
+		const char *name;
+		mode_t mode;
+	} files[] = { { "cluster.key", 0600 }, { "host.key", 0600 }, { "hosts", 0644 }, { "godwit.conf", 0644 } };
 
 	if (mkdir(ETC, 0755) < 0)
 		return err_errno(e, "cannot make %s", ETC);
 	for (size_t i = 0; i < ARRAY_LEN(files); i++) {
-		int r = copy_key_file(files[i], e);
+		int r = copy_file(files[i].name, files[i].mode, e);
 
 		if (r < 0)
 			return r;

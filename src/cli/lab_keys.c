@@ -22,7 +22,8 @@ static int take_public(void *arg, const char *name, const uint8_t public[SEAL_KE
 }
 
 /* A host that is new knows one line only, its own. */
-static int make_host(const struct lab *lab, unsigned int host, const uint8_t *cluster, uint8_t *public, struct err *e)
+static int make_host(const struct lab *lab, unsigned int host, const uint8_t *cluster, uint8_t *public,
+		     struct err *e)
 {
 	_cleanup_free_ char *etc = etc_path(lab, host, "");
 	_cleanup_free_ char *hosts = etc_path(lab, host, "/hosts");
