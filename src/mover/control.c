@@ -13,9 +13,9 @@ int control_receive(struct mover *m, Godwit__Mover__MoverMessage **ret, struct e
 	_cleanup_free_ uint8_t *buf = xmalloc(MOVER_PACKET_MAX);
 	ssize_t n = fd_msg_recv(m->control, buf, MOVER_PACKET_MAX, m->came, MOVER_FDS_MAX, &m->n_came);
 
-	if (n < 0)
+	if (n < 0 && n != -ECONNRESET)
 		return err_code(e, (int)n, "cannot read from procd");
-	if (!n)
+	if (n <= 0)
 		return err_set(e, -ENODATA, "procd has gone");
 	*ret = godwit__mover__mover_message__unpack(NULL, (size_t)n, buf);
 	return *ret ? 0 : err_set(e, -EPROTO, "procd sent what is not a message");

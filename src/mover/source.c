@@ -346,11 +346,12 @@ int source_freeze(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit
 	if (!m->from.stopped)
 		return err_set(e, -EPROTO, "not the time to freeze");
 	path = xasprintf("%s/cgroup.freeze", in->freeze->cgroup);
-	err = fd_write_file(AT_FDCWD, path, "1");
-	if (err < 0)
-		err_code(e, err, "cannot freeze %s", in->freeze->cgroup);
-	if (!err)
-		err = put_back(m, e);
+	err = put_back(m, e); /* in the frozen cgroup nobody could work for us any more */
+	if (!err) {
+		err = fd_write_file(AT_FDCWD, path, "1");
+		if (err < 0)
+			err_code(e, err, "cannot freeze %s", in->freeze->cgroup);
+	}
 	if (!err)
 		err = signals_late(&m->from.s, m->from.final->processes[0], &late, &n, e);
 	if (err < 0) {

@@ -115,11 +115,13 @@ static void remove_cgroup(const char *path)
 			    *kill = xasprintf("%s/cgroup.kill", path);
 
 	(void)!fd_write_file(-1, kill, "1");
-	for (int i = 0; i < 2000 && (rmdir(job) < 0 || rmdir(shepherd) < 0) && errno == EBUSY; i++)
+	for (int i = 0; i < 2000; i++) {
+		(void)rmdir(job);
+		(void)rmdir(shepherd);
+		if (rmdir(path) == 0 || errno == ENOENT)
+			return;
 		usleep(1000);
-	(void)rmdir(job);
-	(void)rmdir(shepherd);
-	(void)rmdir(path);
+	}
 }
 
 static void streams_to_012(struct hop *h)
@@ -140,6 +142,7 @@ static void __attribute__((noreturn)) be_blank(int agent)
 		must(dup2(agent, AGENT_SOCKET));
 	(void)close_range(0, AGENT_SOCKET - 1, 0);
 	(void)close_range(AGENT_SOCKET + 1, ~0u, 0);
+	must(write(AGENT_SOCKET, "b", 1)); /* from now on it may be stopped: the socket is where it was said to be */
 	for (;;)
 		(void)syscall(SYS_pause);
 }
@@ -238,6 +241,8 @@ static void make_container(struct hop *h, struct container *c, bool blank)
 	c->agent_sock = pair[0];
 	if (fd_read_full(said[0], &vpid, sizeof vpid) < 0)
 		die(125, "the container did not come up");
+	if (blank)
+		must(read(c->agent_sock, &(char) { 0 }, 1));
 	h->vpid = vpid;
 	c->job = first_child(c->shepherd);
 	(void)close(said[0]);
@@ -672,16 +677,39 @@ static void find_bin(struct hop *h)
 	if (n < 0)
 		die(125, "no /proc");
 	h->bin[n] = '\0';
-	cut = strstr(h->bin, "/tests/lab/tools/");
+	cut = strstr(h->bin, "/tests/");
 	if (!cut)
 		die(125, "%s is not below a build directory", h->bin);
 	(void)strcpy(cut, "/bin");
 }
 
+static volatile sig_atomic_t worker;
+
+static void end_worker(int sig)
+{
+	(void)kill((pid_t)worker, sig);
+}
+
+/* Whatever becomes of the worker, nothing of its containers stays. */
+static int clean_up_after(struct hop *h, pid_t pid)
+{
+	int status;
+
+	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+		;
+	for (int i = 0; i < h->serial; i++) {
+		_cleanup_free_ char *path = xasprintf("%s/%d", h->root, i);
+
+		remove_cgroup(path);
+	}
+	if (rmdir(h->root) < 0)
+		die(125, "%s stays: %s", h->root, strerror(errno));
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 125;
+}
+
 int main(int argc, char **argv)
 {
 	static struct hop h = { .moves = 1 };
-	int status;
 
 	parse(&h, argc, argv);
 	find_bin(&h);
@@ -690,9 +718,19 @@ int main(int argc, char **argv)
 	must(pipe2(h.in, O_CLOEXEC));
 	must(pipe2(h.out, O_CLOEXEC));
 	must(pipe2(h.err, O_CLOEXEC));
-	status = run(&h);
-	remove_cgroup(h.c.cgroup);
-	if (rmdir(h.root) < 0)
-		die(125, "%s stays: %s", h.root, strerror(errno));
-	return status;
+	(void)signal(SIGTERM, end_worker);
+	(void)signal(SIGINT, end_worker);
+	worker = (sig_atomic_t)must(fork());
+	if (!worker) {
+		(void)signal(SIGTERM, SIG_DFL);
+		(void)signal(SIGINT, SIG_DFL);
+		return run(&h);
+	}
+	for (int i = 0; i < 2; i++) {
+		(void)close(h.in[i]);
+		(void)close(h.out[i]);
+		(void)close(h.err[i]);
+	}
+	h.serial = 4 * h.moves + 1;
+	return clean_up_after(&h, (pid_t)worker);
 }

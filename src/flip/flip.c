@@ -1,0 +1,402 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "flip/core.h"
+
+#include <errno.h>
+#include <sodium.h>
+#include <stdlib.h>
+
+#include "base/log.h"
+#include "base/util.h"
+
+/* After the first, so that a host that lost one announcement hears another. */
+static const uint64_t announce_after_us[] = { 0, 30000, 300000 };
+
+void flip_config_default(struct flip_config *c)
+{
+	*c = (struct flip_config) {
+		.host = flip_addr_publish(flip_addr_random()),
+		.settle_us = 1000000,
+		.locate_us = 100000,
+		.locate_max_us = FLIP_LOCATE_DEFAULT_US,
+		.reassembly_bytes = 256u << 20,
+		.window = 96 * FLIP_FRAG,
+	};
+}
+
+struct flip *flip_new(const struct flip_config *c, const struct flip_ops *ops, void *ctx, uint64_t now_us)
+{
+	struct flip *f = xcalloc(1, sizeof(*f));
+
+	f->config = *c;
+	f->ops = ops;
+	f->ctx = ctx;
+	f->started_us = now_us;
+	f->locate_id = randombytes_random();
+	routes_init(&f->routes);
+	STAILQ_INIT(&f->upcalls);
+	TAILQ_INIT(&f->ins_by_age);
+	LIST_INIT(&f->announcements);
+	return f;
+}
+
+static void upcall_free(struct upcall *u)
+{
+	if (u->kind == UP_DELIVER)
+		buf_unref(u->delivery.data.body);
+	free(u);
+}
+
+void flip_free(struct flip *f)
+{
+	struct hnode *node, *next;
+	struct announcement *a;
+	struct upcall *u;
+
+	if (!f)
+		return;
+	f->closing = true;
+	for (size_t i = 0; (node = htab_walk(&f->outs, &i, &next));)
+		out_free(f, container_of(node, struct out, node));
+	while (!TAILQ_EMPTY(&f->ins_by_age))
+		in_free(f, TAILQ_FIRST(&f->ins_by_age));
+	for (size_t i = 0; (node = htab_walk(&f->locates, &i, &next));)
+		locate_free(f, container_of(node, struct locate, node));
+	for (size_t i = 0; (node = htab_walk(&f->eps, &i, &next));)
+		free(container_of(node, struct flip_ep, node));
+	while ((u = STAILQ_FIRST(&f->upcalls))) {
+		STAILQ_REMOVE_HEAD(&f->upcalls, next);
+		upcall_free(u);
+	}
+	while ((a = LIST_FIRST(&f->announcements))) {
+		LIST_REMOVE(a, list);
+		free(a);
+	}
+	for (unsigned i = 0; i < FLIP_LOCS_MAX; i++)
+		free(f->links[i]);
+	htab_done(&f->eps);
+	htab_done(&f->outs);
+	htab_done(&f->ins);
+	htab_done(&f->locates);
+	routes_done(&f->routes);
+	timers_done(&f->timers);
+	free(f);
+}
+
+const struct flip_stats *flip_stats(const struct flip *f)
+{
+	return &f->stats;
+}
+
+flip_addr flip_host(const struct flip *f)
+{
+	return f->config.host;
+}
+
+struct upcall *flip_upcall(struct flip *f, int kind, flip_addr ep)
+{
+	struct upcall *u = xcalloc(1, sizeof(*u));
+
+	u->kind = kind;
+	u->ep = ep;
+	STAILQ_INSERT_TAIL(&f->upcalls, u, next);
+	return u;
+}
+
+void flip_fail(struct flip *f, flip_addr ep, flip_addr dst, uint32_t messid, enum flip_why why, bool certain)
+{
+	flip_upcall(f, UP_NOTDELIVER, ep)->failure =
+		(struct flip_failure) { .dst = dst, .messid = messid, .why = why, .certain = certain };
+}
+
+void flip_packet(struct flip *f, uint32_t loc, struct flip_hdr *h, const void *data)
+{
+	uint8_t head[FLIP_HDR_LEN];
+	struct iovec iov[2] = { { head, sizeof(head) }, { (void *)(uintptr_t)data, h->length } };
+
+	h->frag = FLIP_FRAG;
+	h->hops_max = h->hops_max ? h->hops_max : 1;
+	flip_hdr_encode(h, head);
+	f->stats.out++;
+	f->ops->transmit(f->ctx, loc, iov, h->length ? 2 : 1);
+}
+
+struct flip_ep *flip_ep_find(struct flip *f, flip_addr addr)
+{
+	struct flip_ep *ghost = NULL;
+
+	/* A ghost may stand beside its successor if both homes were this host. */
+	for (struct hnode *h = htab_first(&f->eps, hash_u64(addr)); h; h = htab_next(h)) {
+		struct flip_ep *ep = container_of(h, struct flip_ep, node);
+
+		if (ep->addr != addr)
+			continue;
+		if (ep->state != FLIP_EP_GHOST)
+			return ep;
+		ghost = ep;
+	}
+	return ghost;
+}
+
+struct flip_ep *flip_ep_new(struct flip *f, flip_addr private_addr, uint32_t inc, void *user)
+{
+	flip_addr addr = flip_addr_publish(private_addr);
+	struct flip_ep *ep = flip_ep_find(f, addr);
+
+	if (!addr || (ep && ep->state != FLIP_EP_GHOST && ep->inc >= inc) || routes_floor(&f->routes, addr) > inc)
+		return NULL;
+	if (ep)
+		ep->state = FLIP_EP_GHOST;
+	ep = xcalloc(1, sizeof(*ep));
+	ep->private_addr = private_addr;
+	ep->addr = addr;
+	ep->inc = inc;
+	ep->messid = 1;
+	ep->state = FLIP_EP_UP;
+	ep->user = user;
+	htab_add(&f->eps, &ep->node, hash_u64(addr));
+	return ep;
+}
+
+void flip_ep_free(struct flip *f, struct flip_ep *ep)
+{
+	if (!ep)
+		return;
+	htab_del(&f->eps, &ep->node);
+	free(ep);
+}
+
+static void ep_lose(struct flip *f, struct flip_ep *ep, uint32_t inc)
+{
+	ep->state = FLIP_EP_GHOST;
+	flip_upcall(f, UP_LOST, ep->addr)->lost_inc = inc;
+}
+
+void flip_learn(struct flip *f, flip_addr addr, uint32_t loc, uint32_t inc)
+{
+	struct flip_ep *ep = flip_ep_find(f, addr);
+	const struct route *old;
+	bool known;
+
+	if (ep && ep->state != FLIP_EP_GHOST) {
+		if (inc <= ep->inc)
+			return;
+		ep_lose(f, ep, inc);
+	}
+	old = routes_find(&f->routes, addr);
+	if (old && old->loc == loc && old->inc == inc)
+		return;
+	/* Nobody can be waiting for an address that was never heard of and is not being sought. */
+	known = routes_floor(&f->routes, addr) || locate_pending(f, addr);
+	if (!routes_learn(&f->routes, addr, loc, inc)) {
+		f->stats.routes_rejected++;
+		return;
+	}
+	if (known)
+		flip_upcall(f, UP_ANNOUNCED, 0)->announced = addr;
+}
+
+void flip_invalidate(struct flip *f, flip_addr addr)
+{
+	const struct route *route = routes_find(&f->routes, addr);
+
+	if (route)
+		routes_forget(&f->routes, addr, route->loc);
+}
+
+uint32_t flip_location(struct flip *f, flip_addr addr)
+{
+	const struct flip_ep *ep = flip_ep_find(f, addr);
+	const struct route *route;
+
+	if (ep && ep->state != FLIP_EP_GHOST)
+		return FLIP_LOC_HERE;
+	route = routes_find(&f->routes, addr);
+	return route ? route->loc : FLIP_LOC_NONE;
+}
+
+static void announce_now(struct flip *f, const struct flip_ep *ep)
+{
+	struct flip_hdr h = {
+		.type = FLIP_HEREIS,
+		.flags = FLIP_F_ANNOUNCE,
+		.src = ep->addr,
+		.dst = f->config.host,
+		.src_inc = ep->inc,
+	};
+
+	f->stats.announcements++;
+	/* Those we talk to are told authentically; the broadcast is a hint to whoever else wonders. */
+	for (uint32_t loc = 1; loc < FLIP_LOCS_MAX; loc++) {
+		if (loc_has(&f->alive, loc))
+			flip_packet(f, loc, &h, NULL);
+	}
+	flip_packet(f, FLIP_LOC_ALL, &h, NULL);
+}
+
+static void announcement_fire(struct timer *t, void *ctx, uint64_t now_us)
+{
+	struct announcement *a = container_of(t, struct announcement, timer);
+	struct flip *f = ctx;
+	struct flip_ep *ep = flip_ep_find(f, a->addr);
+
+	if (ep && ep->state == FLIP_EP_UP && a->left) {
+		announce_now(f, ep);
+		a->left--;
+	} else {
+		a->left = 0;
+	}
+	if (a->left) {
+		timers_arm(&f->timers, t,
+			   now_us + announce_after_us[ARRAY_LEN(announce_after_us) - a->left]);
+		return;
+	}
+	LIST_REMOVE(a, list);
+	free(a);
+}
+
+void flip_ep_announce(struct flip *f, struct flip_ep *ep, uint64_t now_us)
+{
+	struct announcement *a = xcalloc(1, sizeof(*a));
+
+	a->addr = ep->addr;
+	a->left = ARRAY_LEN(announce_after_us);
+	a->timer.fire = announcement_fire;
+	LIST_INSERT_HEAD(&f->announcements, a, list);
+	timers_arm(&f->timers, &a->timer, now_us);
+	flip_upcall(f, UP_ANNOUNCED, 0)->announced = ep->addr;
+}
+
+/* A packet of ours came back: nobody there (or moving). */
+static void bounced(struct flip *f, uint32_t loc, const struct flip_hdr *h)
+{
+	enum flip_why why = h->type == FLIP_BUSY ? FLIP_WHY_BUSY : FLIP_WHY_NOTHERE;
+	struct out *o = out_find(f, h->dst, h->messid);
+
+	if (why == FLIP_WHY_NOTHERE)
+		routes_forget(&f->routes, h->src, loc);
+	if (o && o->dst == h->src && o->link && o->link->loc == loc)
+		out_fail(f, o, why, !o->resent);
+	else if (!o && h->total <= h->frag)
+		flip_fail(f, h->dst, h->src, h->messid, why, true);
+}
+
+/* Hints cost one question each; without interest in the address none is asked. */
+static void hinted(struct flip *f, uint32_t loc, const struct flip_hdr *h)
+{
+	struct flip_hdr q = { .type = FLIP_LOCATE, .src = f->config.host, .dst = h->src, .messid = h->messid };
+	const struct flip_ep *ep = flip_ep_find(f, h->src);
+	const struct route *route = routes_find(&f->routes, h->src);
+
+	if (h->flags & FLIP_F_PORT || (route && route->loc == loc && route->inc == h->src_inc))
+		return;
+	if (ep ? ep->inc < h->src_inc : routes_floor(&f->routes, h->src) && routes_floor(&f->routes, h->src) <= h->src_inc)
+		flip_packet(f, loc, &q, NULL);
+}
+
+void flip_input(struct flip *f, uint32_t loc, bool broadcast, const uint8_t *packet, size_t len, uint64_t now_us)
+{
+	const uint8_t *data;
+	struct flip_hdr h;
+
+	f->now_us = now_us;
+	f->stats.in++;
+	if (loc >= FLIP_LOCS_MAX || flip_hdr_decode(&h, packet, len, &data) < 0 ||
+	    (broadcast && h.type != FLIP_LOCATE && h.type != FLIP_HEREIS)) {
+		f->stats.bad++;
+		return;
+	}
+	switch (h.type) {
+	case FLIP_LOCATE:
+		locate_question(f, loc, &h, data);
+		break;
+	case FLIP_HEREIS:
+		if (broadcast) {
+			hinted(f, loc, &h);
+			break;
+		}
+		flip_learn(f, h.src, loc, h.src_inc);
+		locate_answer(f, loc, &h, data, now_us);
+		break;
+	case FLIP_UNIDATA:
+		in_unidata(f, loc, &h, data, now_us);
+		break;
+	case FLIP_NOTHERE:
+	case FLIP_BUSY:
+		if (h.flags & FLIP_F_LOCATE)
+			locate_answer(f, loc, &h, data, now_us);
+		else
+			bounced(f, loc, &h);
+		break;
+	case FLIP_CREDIT:
+		out_credit(f, &h, data, now_us);
+		break;
+	default:
+		f->stats.bad++;
+		break;
+	}
+}
+
+static void upcall_run(struct flip *f, struct upcall *u, uint64_t now_us)
+{
+	struct flip_ep *ep = u->ep ? flip_ep_find(f, u->ep) : NULL;
+
+	switch (u->kind) {
+	case UP_DELIVER:
+		if (ep && (ep->state == FLIP_EP_UP || f->ops->owed(f->ctx, ep, u->delivery.src, &u->delivery.data))) {
+			f->stats.delivered++;
+			f->ops->deliver(f->ctx, ep, &u->delivery);
+		}
+		break;
+	case UP_NOTDELIVER:
+		if (ep)
+			f->ops->notdeliver(f->ctx, ep, &u->failure);
+		break;
+	case UP_LOCATED:
+		f->ops->located(f->ctx, u->located.port, u->located.addr);
+		break;
+	case UP_ANNOUNCED:
+		locate_resolved(f, u->announced, now_us);
+		f->ops->announced(f->ctx, u->announced);
+		break;
+	case UP_LOST:
+		if (ep && ep->state == FLIP_EP_GHOST)
+			f->ops->lost(f->ctx, ep, u->lost_inc);
+		break;
+	}
+}
+
+void flip_work(struct flip *f, uint64_t now_us)
+{
+	struct upcall *u;
+
+	f->now_us = now_us;
+	timers_run(&f->timers, f, now_us);
+	while ((u = STAILQ_FIRST(&f->upcalls))) {
+		STAILQ_REMOVE_HEAD(&f->upcalls, next);
+		upcall_run(f, u, now_us);
+		upcall_free(u);
+	}
+}
+
+uint64_t flip_next(const struct flip *f)
+{
+	return STAILQ_EMPTY(&f->upcalls) ? timers_next(&f->timers) : 0;
+}
+
+void flip_peer_alive(struct flip *f, uint32_t loc, bool alive, uint64_t now_us)
+{
+	struct link *l;
+	struct out *o;
+
+	f->now_us = now_us;
+	if (!loc || loc >= FLIP_LOCS_MAX || loc_has(&f->alive, loc) == alive)
+		return;
+	loc_set(&f->alive, loc, alive);
+	if (alive)
+		return;
+	routes_forget_location(&f->routes, loc);
+	l = f->links[loc];
+	while (l && (o = TAILQ_FIRST(&l->outs)))
+		out_fail(f, o, FLIP_WHY_TIMEOUT, false);
+	locate_peer_dead(f, loc, now_us);
+}

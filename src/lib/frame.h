@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_LIB_FRAME_H
+#define GW_LIB_FRAME_H
+
+/*
+ * What goes over flipd's local socket, a stream of frames: 64 bytes in network order, then a payload.
+ *
+ *	 0 length of the payload  4 type (2)  6 flags (2)  8 endpoint  12 status
+ *	16 id (8)  24 port (16)  40 client (8)  48 uid  52 gid  56 aux (8)
+ *
+ * Fields that a type does not mention are zero.
+ */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "godwit.h"
+#include "rpc/header.h"
+
+#define FRAME_HDR_LEN 64
+#define FRAME_BODY_MAX (RPC_USER_HDR_LEN + GW_MSG_MAX)
+#define FRAME_PAYLOAD_MAX (FRAME_BODY_MAX + GW_HOST_MAX)
+#define FRAME_VERSION 1
+
+enum frame_type {
+	/* To flipd. */
+	FRAME_HELLO = 1,   /* aux: FRAME_VERSION; must be the first */
+	FRAME_TRANS,	   /* endpoint, id, port (put), aux: locate time in ms (0 = default), payload: user header, data */
+	FRAME_CANCEL,	   /* endpoint, id; flags: FRAME_F_FORGET */
+	FRAME_EP_OPEN,	   /* endpoint, aux: incarnation */
+	FRAME_EP_CLOSE,	   /* endpoint */
+	FRAME_SERVE,	   /* endpoint, id, port (get): answered by DONE */
+	FRAME_UNSERVE,	   /* endpoint, port (get) */
+	FRAME_PUTREP,	   /* id of the request, payload: user header, data */
+	FRAME_EP_TAKE,	   /* endpoint, id: DONE with the blob */
+	FRAME_EP_RESUME,   /* endpoint, id: DONE */
+	FRAME_EP_INSTALL,  /* endpoint, id, payload: blob: DONE */
+	FRAME_HOSTS,	   /* id: DONE, payload: hosts */
+	FRAME_COUNTERS,	   /* id: DONE, payload: counters */
+	/* From flipd. */
+	FRAME_REPLY = 64,  /* endpoint, id of the transaction, status, payload: user header, data */
+	FRAME_REQUEST,	   /* endpoint, id, port (put), client, uid, gid, aux: length of the host's name;
+			    * payload: the name, user header, data; flags: FRAME_F_LOCAL */
+	FRAME_CANCELLED,   /* id of the request */
+	FRAME_LOST,	   /* endpoint, aux: incarnation */
+	FRAME_DONE,	   /* id, status: 0 or -errno, payload */
+};
+
+enum frame_flag { FRAME_F_FORGET = 0x01, FRAME_F_LOCAL = 0x02 };
+
+struct frame {
+	uint32_t length;
+	uint16_t type, flags;
+	uint32_t endpoint;
+	int32_t status;
+	uint64_t id;
+	struct gw_port port;
+	uint64_t client;
+	uint32_t uid, gid;
+	uint64_t aux;
+};
+
+void frame_encode(const struct frame *f, uint8_t out[FRAME_HDR_LEN]);
+/* -EMSGSIZE if the payload is longer than any may be. */
+int frame_decode(struct frame *f, const uint8_t in[FRAME_HDR_LEN]) must_check;
+
+/* $GODWIT_FLIP_SOCK or the default. */
+const char *frame_socket_path(void);
+
+/* Payload of DONE to HOSTS: per host name (1 + n), address (1 + n), heard_us_ago (8), flags (1): 1 self, 2 alive.
+ * Payload of DONE to COUNTERS: per counter name (1 + n), value (8). */
+enum { FRAME_HOST_SELF = 1, FRAME_HOST_ALIVE = 2 };
+
+#endif

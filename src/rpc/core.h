@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_RPC_CORE_H
+#define GW_RPC_CORE_H
+
+/* What the files of the RPC core share; nobody else includes it. */
+
+#include <sys/queue.h>
+
+#include "base/htab.h"
+#include "base/timers.h"
+#include "rpc/rpc.h"
+#include "rpc/window.h"
+
+#define PORTS_PER_EP_MAX 64u
+#define PORT_CACHE_MAX 1024u
+#define FAILOVERS_MAX 8u
+
+/* A port that a local endpoint serves, or one that is cached as served elsewhere (then ep is NULL). */
+struct port {
+	struct hnode node;
+	LIST_ENTRY(port) ep_list;
+	TAILQ_ENTRY(port) lru;
+	struct gw_port port;
+	struct rpc_ep *ep;
+	flip_addr addr;
+};
+
+enum trans_state { TRANS_LOCATE = 1, TRANS_SEND, TRANS_WAIT };
+
+/* A transaction at its client. */
+struct trans {
+	struct hnode node; /* by tid, in the endpoint */
+	TAILQ_ENTRY(trans) by_tid;
+	TAILQ_ENTRY(trans) locating;
+	struct timer timer;
+	struct rpc_ep *ep;
+	uint64_t tid, cookie;
+	struct gw_port port;
+	uint32_t uid, gid;
+	struct rpc_body body;
+	enum trans_state state;
+	flip_addr dst;
+	uint32_t messid;	/* of the last message about it */
+	bool sent_request;	/* that message was the request */
+	bool busy;		/* the timer waits for a moving server, or a full one */
+	bool cancelled, forgotten;
+	unsigned unsure;	/* copies of the request that may have arrived */
+	unsigned tries, busy_tries, failovers, bounces;
+	uint64_t deadline_us;	/* for finding a server */
+	uint64_t locate_us;
+};
+
+/* What an endpoint knows of one client. */
+struct client {
+	struct hnode node;
+	TAILQ_ENTRY(client) lru; /* most recently heard first */
+	flip_addr addr;
+	uint64_t heard_us;
+	struct rpc_window window;
+	LIST_HEAD(, serve) serves;
+};
+
+/* A transaction at its server: held by the program, or replied and not yet acknowledged. */
+struct serve {
+	struct hnode node; /* by id */
+	LIST_ENTRY(serve) list;
+	struct timer timer;
+	struct rpc_ep *ep;
+	struct client *client;
+	uint64_t id, tid;
+	uint32_t messid;
+	bool replied, busy, cancelled;
+	bool elsewhere; /* the endpoint's former home answers it */
+	unsigned tries, busy_tries, bounces;
+	struct rpc_body body; /* of the reply */
+};
+
+/* The acknowledgement of a reply that has not been sent yet. */
+struct ack {
+	LIST_ENTRY(ack) list;
+	struct timer timer;
+	struct rpc_ep *ep;
+	flip_addr server;
+	uint32_t loc;
+	uint64_t tid;
+};
+
+struct rpc_ep {
+	struct hnode node; /* by owner and number */
+	LIST_ENTRY(rpc_ep) list;
+	struct flip_ep *flip;
+	void *owner;
+	uint32_t number;
+	bool taken, closed;
+	uint64_t tid;	   /* of the last transaction */
+	unsigned n_held, n_serves, n_ports;
+	TAILQ_HEAD(trans_queue, trans) trans;
+	struct htab trans_by_tid, clients;
+	TAILQ_HEAD(client_lru, client) client_lru;
+	LIST_HEAD(, port) ports;
+	LIST_HEAD(, ack) acks;
+};
+
+struct rpc {
+	struct rpc_config config;
+	const struct rpc_ops *ops;
+	void *ctx;
+	struct flip *flip;
+	struct rpc_stats stats;
+	struct timers timers;
+	uint64_t now_us;
+	LIST_HEAD(, rpc_ep) eps;
+	struct htab ports, port_cache, serves, owned;
+	TAILQ_HEAD(port_lru, port) port_lru;
+	TAILQ_HEAD(locating_queue, trans) locating;
+	uint64_t serve_id;
+};
+
+/* rpc.c */
+struct port *rpc_local_port(struct rpc *r, const struct gw_port *put);
+int rpc_port_add(struct rpc *r, struct rpc_ep *ep, const struct gw_port *put);
+void rpc_port_cache(struct rpc *r, const struct gw_port *put, flip_addr addr);
+flip_addr rpc_port_cached(struct rpc *r, const struct gw_port *put);
+void rpc_port_uncache(struct rpc *r, const struct gw_port *put, flip_addr addr);
+struct rpc_ep *rpc_ep_wrap(struct rpc *r, struct flip_ep *flip, void *owner, uint32_t number);
+void rpc_ep_reap(struct rpc *r, struct rpc_ep *ep);
+/* Sends a message without a body; returns its messid. */
+uint32_t rpc_say(struct rpc *r, struct rpc_ep *ep, flip_addr to, uint32_t loc, const struct rpc_hdr *h);
+uint32_t rpc_send(struct rpc *r, struct rpc_ep *ep, flip_addr to, const struct rpc_hdr *h, const struct rpc_body *body);
+
+/* client.c */
+struct trans *trans_new(struct rpc_ep *ep, uint64_t tid, uint64_t cookie, const struct rpc_body *body);
+void trans_drop(struct rpc *r, struct trans *t);
+void trans_end(struct rpc *r, struct trans *t, int status);
+void trans_find_server(struct rpc *r, struct trans *t);
+void trans_poke(struct rpc *r, struct trans *t);
+void client_message(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, const struct rpc_hdr *h,
+		    const struct rpc_body *body);
+bool client_notdeliver(struct rpc *r, struct rpc_ep *ep, const struct flip_failure *f);
+void client_announced(struct rpc *r, struct rpc_ep *ep, flip_addr addr);
+/* Sends what acknowledgements are due to nobody's company. */
+void client_flush_acks(struct rpc *r, struct rpc_ep *ep);
+/* Tells a server that its client has lost interest. */
+void trans_signal(struct rpc *r, struct trans *t);
+void ack_drop(struct rpc *r, struct ack *a);
+
+/* server.c */
+struct client *client_find(struct rpc_ep *ep, flip_addr addr);
+struct client *client_new(struct rpc *r, struct rpc_ep *ep, flip_addr addr);
+void client_drop(struct rpc *r, struct rpc_ep *ep, struct client *c);
+struct serve *serve_new(struct rpc *r, struct rpc_ep *ep, struct client *c, uint64_t tid);
+void serve_drop(struct rpc *r, struct serve *s);
+void server_message(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, const struct rpc_hdr *h,
+		    const struct rpc_body *body);
+void server_notdeliver(struct rpc *r, struct rpc_ep *ep, const struct flip_failure *f);
+void server_announced(struct rpc *r, struct rpc_ep *ep, flip_addr addr);
+/* Requests that the program holds will never be answered. */
+void server_fail_held(struct rpc *r, struct rpc_ep *ep);
+bool server_owes(struct rpc_ep *ep, flip_addr client, const struct rpc_hdr *h);
+
+#endif

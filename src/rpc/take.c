@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Moving an endpoint: its communication state as bytes.
+ *
+ *	magic (4) version (2) zero (2)  private address (8)  incarnation (4)  messid (4)  tid (8)
+ *	ports (4): put-port (16)
+ *	clients (4): address (8)  idle_us (8)  high (8)  window (RPC_WINDOW / 8)  owed (4): tid (8)
+ *	transactions (4): tid (8)  cookie (8)  port (16)  uid (4)  gid (4)  state (1)  flags (1)  zero (2)  unsure (4)
+ *	                  dst (8)  locate_us (8)  length (4)  body
+ *
+ * A transaction of a client that is elsewhere keeps its number, so that its server recognises it; one of a server stays
+ * with the old home, which holds the request or the reply, and is listed as owed.
+ */
+#include "rpc/core.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/util.h"
+#include "base/wire.h"
+
+#define MAGIC 0x47574550u
+#define VERSION 1u
+#define BLOB_MAX (16u << 20)
+#define TRANS_MAX 65536u
+#define OWED_MAX 65536u
+/* How long the old home is believed to care for what it owes. */
+#define ELSEWHERE_US 30000000u
+
+/* The old home still sends what it owes, under the same address: the numbers must not meet. */
+#define MESSID_GAP 65536u
+
+enum { T_CANCELLED = 1, T_FORGOTTEN = 2 };
+
+static size_t blob_size(const struct rpc_ep *ep)
+{
+	size_t size = 44 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) + 8 * ep->n_serves;
+	const struct trans *t;
+
+	TAILQ_FOREACH(t, &ep->trans, by_tid)
+		size += 72 + t->body.len;
+	return size;
+}
+
+static void put_clients(struct wire_out *w, const struct rpc *r, const struct rpc_ep *ep)
+{
+	const struct client *c;
+	const struct serve *s;
+
+	wire_put_u32(w, ep->clients.n);
+	/* The least recently heard first: so they are added, and end up in the same order. */
+	TAILQ_FOREACH_REVERSE(c, &ep->client_lru, client_lru, lru) {
+		uint32_t owed = 0;
+
+		wire_put_u64(w, c->addr);
+		wire_put_u64(w, r->now_us - c->heard_us);
+		wire_put_u64(w, c->window.high);
+		for (unsigned i = 0; i < RPC_WINDOW / 64; i++)
+			wire_put_u64(w, c->window.bits[i]);
+		LIST_FOREACH(s, &c->serves, list)
+			owed++;
+		wire_put_u32(w, owed);
+		LIST_FOREACH(s, &c->serves, list)
+			wire_put_u64(w, s->tid);
+	}
+}
+
+static void put_trans(struct wire_out *w, const struct trans *t)
+{
+	wire_put_u64(w, t->tid);
+	wire_put_u64(w, t->cookie);
+	wire_put_bytes(w, t->port.bytes, GW_PORT_LEN);
+	wire_put_u32(w, t->uid);
+	wire_put_u32(w, t->gid);
+	wire_put_u8(w, t->state);
+	wire_put_u8(w, (t->cancelled ? T_CANCELLED : 0) | (t->forgotten ? T_FORGOTTEN : 0));
+	wire_put_u16(w, 0);
+	wire_put_u32(w, t->unsure);
+	wire_put_u64(w, t->dst);
+	wire_put_u64(w, t->locate_us);
+	wire_put_u32(w, t->body.len);
+	wire_put_bytes(w, t->body.buf->data + t->body.off, t->body.len);
+}
+
+int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
+{
+	size_t size = blob_size(ep);
+	const struct trans *t;
+	const struct port *p;
+	struct wire_out w;
+	struct buf *blob;
+	uint32_t n = 0;
+
+	if (ep->taken || ep->closed || ep->flip->state != FLIP_EP_UP)
+		return -EBUSY;
+	if (size > BLOB_MAX)
+		return -EMSGSIZE;
+	client_flush_acks(r, ep);
+	blob = buf_new(size);
+	w = wire_out(blob->data, size);
+	wire_put_u32(&w, MAGIC);
+	wire_put_u16(&w, VERSION);
+	wire_put_u16(&w, 0);
+	wire_put_u64(&w, ep->flip->private_addr);
+	wire_put_u32(&w, ep->flip->inc);
+	wire_put_u32(&w, ep->flip->messid);
+	wire_put_u64(&w, ep->tid);
+	wire_put_u32(&w, ep->n_ports);
+	LIST_FOREACH(p, &ep->ports, ep_list)
+		wire_put_bytes(&w, p->port.bytes, GW_PORT_LEN);
+	put_clients(&w, r, ep);
+	TAILQ_FOREACH(t, &ep->trans, by_tid)
+		n++;
+	wire_put_u32(&w, n);
+	TAILQ_FOREACH(t, &ep->trans, by_tid)
+		put_trans(&w, t);
+	if (w.bad || w.len != size) {
+		buf_unref(blob);
+		return -EOVERFLOW;
+	}
+	ep->taken = true;
+	ep->flip->state = FLIP_EP_BUSY;
+	*ret_blob = blob;
+	return 0;
+}
+
+int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep)
+{
+	struct trans *t, *next;
+
+	if (!ep->taken || ep->flip->state != FLIP_EP_BUSY)
+		return -EINVAL;
+	ep->taken = false;
+	ep->flip->state = FLIP_EP_UP;
+	for (t = TAILQ_FIRST(&ep->trans); t; t = next) {
+		next = TAILQ_NEXT(t, by_tid);
+		if (t->state != TRANS_LOCATE)
+			trans_poke(r, t);
+	}
+	flip_ep_announce(r->flip, ep->flip, r->now_us);
+	return 0;
+}
+
+static int get_ports(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, bool well_known)
+{
+	uint32_t n = wire_get_u32(w);
+
+	for (uint32_t i = 0; i < n && !w->bad; i++) {
+		struct gw_port put;
+
+		wire_get_bytes(w, put.bytes, GW_PORT_LEN);
+		if (w->bad)
+			break;
+		if (gw_port_is_well_known(&put) && !well_known)
+			return -EACCES;
+		if (rpc_port_add(r, ep, &put) < 0)
+			return -EBADMSG;
+	}
+	return w->bad ? -EBADMSG : 0;
+}
+
+static int get_client(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
+{
+	flip_addr addr = wire_get_u64(w);
+	uint64_t idle_us = wire_get_u64(w);
+	struct client *c;
+	uint32_t owed;
+
+	if (w->bad || !addr || client_find(ep, addr) || !(c = client_new(r, ep, addr)))
+		return -EBADMSG;
+	c->heard_us = r->now_us > idle_us ? r->now_us - idle_us : 0;
+	c->window.high = wire_get_u64(w);
+	for (unsigned i = 0; i < RPC_WINDOW / 64; i++)
+		c->window.bits[i] = wire_get_u64(w);
+	owed = wire_get_u32(w);
+	if (owed > OWED_MAX)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < owed && !w->bad; i++) {
+		struct serve *s = serve_new(r, ep, c, wire_get_u64(w));
+
+		s->elsewhere = true;
+		timers_arm(&r->timers, &s->timer, r->now_us + ELSEWHERE_US);
+	}
+	return w->bad ? -EBADMSG : 0;
+}
+
+static int get_trans(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
+{
+	uint64_t tid = wire_get_u64(w), cookie = wire_get_u64(w);
+	const struct trans *last = TAILQ_LAST(&ep->trans, trans_queue);
+	struct trans *t, head = { 0 };
+	struct rpc_body body = { 0 };
+	const uint8_t *bytes;
+	uint8_t flags;
+
+	wire_get_bytes(w, head.port.bytes, GW_PORT_LEN);
+	head.uid = wire_get_u32(w);
+	head.gid = wire_get_u32(w);
+	head.state = wire_get_u8(w);
+	flags = wire_get_u8(w);
+	w->bad |= wire_get_u16(w) != 0;
+	head.unsure = wire_get_u32(w);
+	head.dst = wire_get_u64(w);
+	head.locate_us = wire_get_u64(w);
+	body.len = wire_get_u32(w);
+	bytes = wire_skip(w, body.len);
+	if (w->bad || !tid || tid > ep->tid || (last && last->tid >= tid) || head.state < TRANS_LOCATE ||
+	    head.state > TRANS_WAIT || body.len < RPC_USER_HDR_LEN || body.len > RPC_USER_HDR_LEN + GW_MSG_MAX ||
+	    (head.state != TRANS_LOCATE && !head.dst))
+		return -EBADMSG;
+	body.buf = buf_copy(bytes, body.len);
+	t = trans_new(ep, tid, cookie, &body);
+	buf_unref(body.buf);
+	t->port = head.port;
+	t->uid = head.uid;
+	t->gid = head.gid;
+	t->state = head.state == TRANS_WAIT ? TRANS_WAIT : TRANS_SEND;
+	t->unsure = head.state == TRANS_LOCATE ? 0 : head.unsure;
+	t->dst = head.state == TRANS_LOCATE ? 0 : head.dst;
+	t->locate_us = MIN(head.locate_us, (uint64_t)3600 * 1000000);
+	t->deadline_us = r->now_us + t->locate_us;
+	t->cancelled = flags & T_CANCELLED;
+	t->forgotten = flags & T_FORGOTTEN;
+	return 0;
+}
+
+static int get_rest(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, bool well_known)
+{
+	uint32_t n;
+	int err = get_ports(w, r, ep, well_known);
+
+	n = err ? 0 : wire_get_u32(w);
+	for (uint32_t i = 0; i < n && !err; i++)
+		err = get_client(w, r, ep);
+	n = err ? 0 : wire_get_u32(w);
+	if (n > TRANS_MAX)
+		return -EBADMSG;
+	for (uint32_t i = 0; i < n && !err; i++)
+		err = get_trans(w, r, ep);
+	return !err && (w->bad || w->left) ? -EBADMSG : err;
+}
+
+/* Transactions under way go on from here. */
+static void go_on(struct rpc *r, struct rpc_ep *ep)
+{
+	struct trans *t, *next;
+
+	for (t = TAILQ_FIRST(&ep->trans); t; t = next) {
+		next = TAILQ_NEXT(t, by_tid);
+		if (t->dst)
+			trans_poke(r, t);
+		else
+			trans_find_server(r, t);
+	}
+}
+
+/* Takes back a half-built endpoint without a word to anyone. */
+static void unmake(struct rpc *r, struct rpc_ep *ep)
+{
+	while (!TAILQ_EMPTY(&ep->trans))
+		trans_drop(r, TAILQ_FIRST(&ep->trans));
+	while (!TAILQ_EMPTY(&ep->client_lru))
+		client_drop(r, ep, TAILQ_FIRST(&ep->client_lru));
+	rpc_ep_close(r, ep);
+}
+
+int rpc_ep_install(struct rpc *r, const void *blob, size_t len, bool well_known, void *owner, uint32_t number,
+		   struct rpc_ep **ret_ep)
+{
+	struct wire_in w = wire_in(blob, len);
+	uint32_t magic = wire_get_u32(&w), inc, messid;
+	uint16_t version = wire_get_u16(&w), zero = wire_get_u16(&w);
+	flip_addr private_addr = wire_get_u64(&w);
+	struct flip_ep *flip;
+	struct rpc_ep *ep;
+	int err;
+
+	inc = wire_get_u32(&w);
+	messid = wire_get_u32(&w);
+	if (w.bad || magic != MAGIC || version != VERSION || zero || !private_addr || inc == UINT32_MAX)
+		return -EBADMSG;
+	flip = flip_ep_new(r->flip, private_addr, inc + 1, NULL);
+	if (!flip)
+		return -EEXIST;
+	flip->messid = messid + MESSID_GAP;
+	ep = rpc_ep_wrap(r, flip, owner, number);
+	ep->tid = wire_get_u64(&w);
+	err = get_rest(&w, r, ep, well_known);
+	if (err) {
+		unmake(r, ep);
+		return err;
+	}
+	flip_ep_announce(r->flip, flip, r->now_us);
+	go_on(r, ep);
+	*ret_ep = ep;
+	return 0;
+}
