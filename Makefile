@@ -5,6 +5,7 @@
 #   make lint     format, layers, manuals       make bench    budgets, both sides of each ratio
 #   make format   what clang-format wants       make unit sim lab-tests    parts of check
 #   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
+#   make model    the commit's rules, every state
 
 SAN ?=
 V ?=
@@ -52,7 +53,7 @@ VICTIM_BIN := $(VICTIM_SRC:tests/victim/%.c=$(BUILD)/tests/victim/%)
 TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
 
-.PHONY: all deps demo check lint format bench install clean unit sim lab-tests tools
+.PHONY: all deps demo check lint format bench install clean unit sim model lab-tests tools
 .SECONDARY:
 
 all: $(PROG_BIN)
@@ -126,6 +127,7 @@ deps:
 # last line is the verdict.
 BATS := $(wildcard tests/lab/*.bats)
 TAP := $(wildcard tests/lab/*.t)
+MODEL := $(wildcard tests/model/*.t)
 PROVE := prove --timer --merge $(if $(V),-v) --exec 'contrib/tap.sh'
 TEST_ENV := BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP
 
@@ -135,10 +137,12 @@ sim: $(SIM_BIN)
 	$(Q)$(TEST_ENV) $(PROVE) $^
 lab-tests: all tools
 	$(Q)$(TEST_ENV) $(PROVE) $(BATS) $(TAP)
+model:
+	$(Q)prove --verbose --timer --exec contrib/tap.sh $(MODEL)
 check: deps
 	$(Q)$(MAKE) --no-print-directory lint
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)$(TEST_ENV) $(PROVE) $(UNIT_BIN) $(SIM_BIN) $(BATS) $(TAP)
+	$(Q)$(TEST_ENV) $(PROVE) $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
 
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all

@@ -7,6 +7,7 @@ packages="
 	libuv1-dev libprotobuf-c-dev libsodium-dev libmnl-dev libseccomp-dev libcap-ng-dev libjansson-dev
 	libzstd-dev liblz4-dev libcmocka-dev
 	iproute2 util-linux procps perl bats iperf3
+	spin clang libclang-rt-14-dev gdb
 	python3 xz-utils zstd gzip sqlite3 bc
 "
 if ! command -v dpkg-query >/dev/null; then
