@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 CC := $(if $(shell command -v ccache 2>/dev/null),ccache )$(if $(filter default,$(origin CC)),gcc,$(CC))
 Q := $(if $(V),,@)
 
-PKGS := libuv libprotobuf-c libsodium libmnl libseccomp libcap-ng jansson
+PKGS := libuv libprotobuf-c libsodium libcrypto libmnl libseccomp libcap-ng jansson
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef \
 	-Wpointer-arith -Wcast-qual -Wwrite-strings $(if $(CI),-Werror)
 HARDEN := $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined,\

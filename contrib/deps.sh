@@ -4,7 +4,7 @@
 set -e
 packages="
 	build-essential git pkgconf protobuf-c-compiler clang-format cppcheck mandoc
-	libuv1-dev libprotobuf-c-dev libsodium-dev libmnl-dev libseccomp-dev libcap-ng-dev libjansson-dev
+	libuv1-dev libprotobuf-c-dev libsodium-dev libssl-dev libmnl-dev libseccomp-dev libcap-ng-dev libjansson-dev
 	libzstd-dev liblz4-dev libcmocka-dev
 	iproute2 util-linux procps perl bats iperf3
 	spin clang libclang-rt-14-dev gdb

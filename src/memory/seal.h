@@ -2,6 +2,7 @@
 #ifndef GW_MEMORY_SEAL_H
 #define GW_MEMORY_SEAL_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -19,8 +20,8 @@
 
 struct seal;
 
-uint32_t seal_supported(void);	     /* ciphers that this host does well or at all, as a mask */
-uint32_t seal_choose(uint32_t mask); /* the best one in a mask, 0 if none is known */
+uint32_t seal_supported(void);	     /* ciphers that this host does well, as a mask */
+uint32_t seal_choose(uint32_t mask); /* the best one of a mask, 0 if none is known */
 const char *seal_name(uint32_t cipher);
 
 struct seal *seal_new(uint32_t cipher, const uint8_t key[SEAL_KEY_LEN]); /* NULL: no such cipher */
