@@ -4,12 +4,11 @@
 
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/param.h> /* MIN, MAX; libuv's header brings it too */
 #include <time.h>
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 #define container_of(ptr, type, member) ((type *)((char *)(ptr)-offsetof(type, member)))
-#define MIN(a, b) ((a) < (b) ? (a) : (b))
-#define MAX(a, b) ((a) > (b) ? (a) : (b))
 #define ALIGN_UP(x, a) (((x) + (a)-1) & ~((typeof(x))(a)-1))
 #define ALIGN_DOWN(x, a) ((x) & ~((typeof(x))(a)-1))
 

@@ -32,6 +32,8 @@ struct rpc_request {
 
 struct rpc_ops {
 	void (*transmit)(void *ctx, uint32_t loc, const struct iovec *iov, int n);
+	/* Can the owner take a request of this size? Otherwise its client is told to try again. */
+	bool (*room)(void *ctx, void *owner, size_t len);
 	void (*request)(void *ctx, void *owner, uint32_t number, const struct rpc_request *r);
 	/* The end of a transaction; a body only with GW_OK. Status RPC_MOVED: it left with its endpoint. */
 	void (*reply)(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status,

@@ -228,7 +228,7 @@ static void begin(struct rpc *r, struct rpc_ep *ep, struct client *c, const stru
 		if (!memcmp(&p->port, &h->port, sizeof(p->port)))
 			break;
 	}
-	if (!p || ep->n_held >= r->config.held_max) {
+	if (!p || !ep->owner || ep->n_held >= r->config.held_max || !r->ops->room(r->ctx, ep->owner, body->len)) {
 		r->stats.full += p != NULL;
 		answer(r, ep, d, h->tid, RPC_NAK, p ? RPC_WHY_FULL : RPC_WHY_PORT);
 		return;

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_FLIPD_FLIPD_H
+#define GW_FLIPD_FLIPD_H
+
+/*
+ * flipd: the network of its host. The protocols are cores without I/O (flip/, rpc/); this is their I/O: the UDP socket
+ * (net.c), local programs (local.c), the clock and the keys (main.c), and the cell that all of it runs in (sandbox.c).
+ */
+
+#include <netinet/in.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/queue.h>
+#include <sys/socket.h>
+#include <uv.h>
+
+#include "base/conf.h"
+#include "base/err.h"
+#include "base/htab.h"
+#include "flip/peer.h"
+#include "lib/frame.h"
+#include "rpc/rpc.h"
+
+#define FLIPD_PORT 3547
+#define FLIPD_GROUP "239.255.35.47"
+#define NET_IFS_MAX 32u
+#define NET_PEERS_MAX 256u
+#define NET_BATCH 60000u
+#define NET_BATCH_N 44u /* as many datagrams as the kernel splits one send into, of the length of a fragment */
+
+struct flipd;
+
+struct net {
+	int fd;
+	uv_poll_t poll;
+	bool gso;
+	/* Interfaces that carry multicast, and their addresses; configured peers. */
+	int ifs[NET_IFS_MAX];
+	size_t n_ifs;
+	struct sockaddr_in peers[NET_PEERS_MAX];
+	size_t n_peers;
+	struct in_addr only; /* the interface with this address only, if not 0 */
+	/* Datagrams of one length for one address, not sent yet. */
+	struct sockaddr_in to;
+	uint8_t batch[NET_BATCH + PEER_DATAGRAM_MAX];
+	size_t batch_len, piece, batch_n;
+	uint64_t sent, received, dropped, send_errors;
+};
+
+struct conn;
+
+struct local {
+	int fd;
+	uv_poll_t poll;
+	LIST_HEAD(, conn) conns;
+	size_t n_conns, n_doomed;
+	uint64_t accepted, refused;
+};
+
+struct flipd {
+	uv_loop_t loop;
+	uv_timer_t timer;
+	uv_signal_t sigterm, sigint, sighup;
+	uint64_t timer_us; /* when it fires */
+	char *etc, *run, *name, *address;
+	struct conf *conf;
+	struct peer_config peer_config;
+	struct peers *peers;
+	struct rpc *rpc;
+	struct net net;
+	struct local local;
+};
+
+/* After a batch of events: runs the cores, sends what they want sent, sets the timer. */
+void flipd_work(struct flipd *d);
+
+int net_open(struct flipd *d, struct err *e) must_check;
+void net_start(struct flipd *d);
+/* Looks for interfaces again. */
+void net_scan(struct flipd *d);
+/* Queues a datagram for an address, or for everybody (NULL). */
+void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data, size_t len);
+void net_flush(struct flipd *d);
+void net_close(struct flipd *d);
+
+int local_open(struct flipd *d, struct err *e) must_check;
+void local_start(struct flipd *d);
+void local_close(struct flipd *d);
+/* Closes the connections that turned out to be dead or wrong while the cores were at work. */
+void local_bury(struct flipd *d);
+/* Parts of rpc_ops. */
+bool local_room(void *ctx, void *owner, size_t len);
+void local_request(void *ctx, void *owner, uint32_t number, const struct rpc_request *r);
+void local_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status, const struct rpc_body *body);
+void local_cancelled(void *ctx, void *owner, uint64_t id);
+void local_lost(void *ctx, void *owner, uint32_t number, uint32_t inc);
+
+/* Frames of a local program that are not its calls: answers to questions about flipd. The payload of the answer. */
+struct buf *report_hosts(struct flipd *d);
+struct buf *report_counters(struct flipd *d);
+
+/* Gives up root for `godwit` or nobody, all capabilities, and every system call that is not needed from here on. */
+int sandbox_enter(struct err *e) must_check;
+
+#endif

@@ -1,0 +1,570 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Local programs: a connection each, frames in, frames out. What they ask for becomes calls of the RPC core. */
+#include "flipd/flipd.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "base/wire.h"
+#include "lib/client.h"
+
+#define READ_CHUNK 65536u
+#define CONNS_MAX 4096u
+#define CONNS_PER_USER_MAX 256u
+#define ENDPOINTS_MAX 16384u
+#define ENDPOINTS_USER_MAX 64u
+#define CALLS_MAX 16384u
+/* Bytes that a program has not read yet: no more requests for it beyond the first, no more patience beyond the second. */
+#define OUT_SOFT (32u << 20)
+#define OUT_HARD (256u << 20)
+/* Bytes of one connection that are read before others get their turn. */
+#define TURN_BYTES (4u << 20)
+
+struct out_frame {
+	STAILQ_ENTRY(out_frame) next;
+	uint8_t head[FRAME_HDR_LEN + GW_HOST_MAX];
+	size_t head_len, at;
+	struct buf *buf;
+	size_t off, len;
+};
+
+struct conn {
+	LIST_ENTRY(conn) list;
+	struct flipd *d;
+	uv_poll_t poll;
+	int fd;
+	uid_t uid;
+	gid_t gid;
+	bool greeted, doomed, writing;
+	size_t n_eps, n_calls;
+	STAILQ_HEAD(, out_frame) out;
+	size_t out_bytes;
+	/* A frame that has begun: its header, and its payload as far as it has come. */
+	uint8_t head[FRAME_HDR_LEN];
+	size_t head_len;
+	struct frame frame;
+	struct buf *payload;
+	size_t payload_len;
+};
+
+static void on_event(uv_poll_t *p, int status, int events);
+
+static void out_free(struct out_frame *o)
+{
+	buf_unref(o->buf);
+	free(o);
+}
+
+static void on_closed(uv_handle_t *h)
+{
+	struct conn *c = h->data;
+	struct out_frame *o;
+
+	while ((o = STAILQ_FIRST(&c->out))) {
+		STAILQ_REMOVE_HEAD(&c->out, next);
+		out_free(o);
+	}
+	buf_unref(c->payload);
+	fd_close(&c->fd);
+	free(c);
+}
+
+/* The core may be calling us: only mark it. */
+static void doom(struct conn *c, const char *why)
+{
+	if (c->doomed)
+		return;
+	log_debug("connection of uid %u: %s", c->uid, why);
+	c->doomed = true;
+	c->d->local.n_doomed++;
+}
+
+static void conn_close(struct conn *c)
+{
+	struct flipd *d = c->d;
+
+	rpc_owner_gone(d->rpc, c);
+	LIST_REMOVE(c, list);
+	d->local.n_conns--;
+	uv_close((uv_handle_t *)&c->poll, on_closed);
+}
+
+static void want(struct conn *c, bool writing)
+{
+	if (writing == c->writing)
+		return;
+	c->writing = writing;
+	uv_poll_start(&c->poll, UV_READABLE | (writing ? UV_WRITABLE : 0), on_event);
+}
+
+/* What of a frame the socket takes now. */
+static void write_frame(struct conn *c, struct out_frame *o)
+{
+	struct iovec iov[2];
+	struct msghdr m = { .msg_iov = iov };
+	ssize_t n;
+
+	if (o->at < o->head_len)
+		iov[m.msg_iovlen++] = (struct iovec) { o->head + o->at, o->head_len - o->at };
+	if (o->len) {
+		size_t skip = o->at > o->head_len ? o->at - o->head_len : 0;
+
+		iov[m.msg_iovlen++] = (struct iovec) { o->buf->data + o->off + skip, o->len - skip };
+	}
+	n = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
+	if (n > 0)
+		o->at += (size_t)n;
+	else if (n < 0 && errno != EAGAIN && errno != EINTR)
+		doom(c, "it is gone");
+}
+
+static void post(struct conn *c, const struct frame *f, const char *prefix, const struct rpc_body *body)
+{
+	struct out_frame *o;
+	size_t prefix_len = prefix ? strlen(prefix) : 0;
+
+	if (c->doomed)
+		return;
+	o = xcalloc(1, sizeof(*o));
+	frame_encode(f, o->head);
+	memcpy(o->head + FRAME_HDR_LEN, prefix ? prefix : "", prefix_len);
+	o->head_len = FRAME_HDR_LEN + prefix_len;
+	if (body) {
+		o->buf = buf_ref(body->buf);
+		o->off = body->off;
+		o->len = body->len;
+	}
+	if (STAILQ_EMPTY(&c->out)) {
+		write_frame(c, o);
+		if (o->at == o->head_len + o->len) {
+			out_free(o);
+			return;
+		}
+	}
+	c->out_bytes += o->head_len + o->len - o->at;
+	STAILQ_INSERT_TAIL(&c->out, o, next);
+	if (c->out_bytes > OUT_HARD)
+		doom(c, "it does not read");
+	else
+		want(c, true);
+}
+
+static void write_queue(struct conn *c)
+{
+	struct out_frame *o;
+
+	while ((o = STAILQ_FIRST(&c->out)) && !c->doomed) {
+		size_t before = o->at;
+
+		write_frame(c, o);
+		c->out_bytes -= o->at - before;
+		if (o->at < o->head_len + o->len)
+			return;
+		STAILQ_REMOVE_HEAD(&c->out, next);
+		out_free(o);
+	}
+	want(c, false);
+}
+
+static void post_done(struct conn *c, uint64_t id, int status, struct buf *payload)
+{
+	struct frame f = { .type = FRAME_DONE, .id = id, .status = status };
+	struct rpc_body body = { .buf = payload };
+
+	if (payload)
+		f.length = (uint32_t)(body.len = payload->len);
+	post(c, &f, NULL, payload ? &body : NULL);
+	buf_unref(payload);
+}
+
+bool local_room(void *ctx, void *owner, size_t len)
+{
+	const struct conn *c = owner;
+
+	(void)ctx;
+	return !c->doomed && c->out_bytes + len < OUT_SOFT + GW_MSG_MAX;
+}
+
+void local_request(void *ctx, void *owner, uint32_t number, const struct rpc_request *r)
+{
+	struct flipd *d = ctx;
+	const char *host = peers_name(d->peers, r->loc);
+	struct frame f = {
+		.type = FRAME_REQUEST,
+		.flags = r->loc == FLIP_LOC_HERE ? FRAME_F_LOCAL : 0,
+		.endpoint = number,
+		.id = r->id,
+		.port = r->port,
+		.client = r->client,
+		.uid = r->uid,
+		.gid = r->gid,
+		.aux = strlen(host),
+	};
+
+	f.length = (uint32_t)(f.aux + r->body.len);
+	post(owner, &f, host, &r->body);
+}
+
+void local_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status, const struct rpc_body *body)
+{
+	struct frame f = { .type = FRAME_REPLY, .endpoint = number, .id = cookie, .status = status };
+	struct conn *c = owner;
+
+	(void)ctx;
+	if (c->n_calls)
+		c->n_calls--;
+	f.length = body ? (uint32_t)body->len : 0;
+	post(c, &f, NULL, body);
+}
+
+void local_cancelled(void *ctx, void *owner, uint64_t id)
+{
+	struct frame f = { .type = FRAME_CANCELLED, .id = id };
+
+	(void)ctx;
+	post(owner, &f, NULL, NULL);
+}
+
+void local_lost(void *ctx, void *owner, uint32_t number, uint32_t inc)
+{
+	struct frame f = { .type = FRAME_LOST, .endpoint = number, .aux = inc };
+
+	(void)ctx;
+	post(owner, &f, NULL, NULL);
+}
+
+static void on_trans(struct conn *c, const struct frame *f, const struct rpc_body *body)
+{
+	struct rpc_ep *ep = rpc_ep_find(c->d->rpc, c, f->endpoint);
+	uint64_t locate_us = f->aux ? MIN(f->aux, 3600000u) * 1000 : FLIP_LOCATE_DEFAULT_US;
+	struct frame reply = { .type = FRAME_REPLY, .endpoint = f->endpoint, .id = f->id, .status = GW_TRYAGAIN };
+
+	if (body->len < RPC_USER_HDR_LEN || body->len > FRAME_BODY_MAX) {
+		doom(c, "a request of impossible length");
+		return;
+	}
+	if (!ep || c->n_calls >= CALLS_MAX) {
+		post(c, &reply, NULL, NULL);
+		return;
+	}
+	c->n_calls++;
+	rpc_trans(c->d->rpc, ep, f->id, &f->port, c->uid, c->gid, locate_us, body);
+}
+
+static void on_cancel(struct conn *c, const struct frame *f)
+{
+	struct rpc_ep *ep = rpc_ep_find(c->d->rpc, c, f->endpoint);
+
+	if (!ep)
+		return;
+	if (f->flags & FRAME_F_FORGET && c->n_calls)
+		c->n_calls--;
+	rpc_cancel(c->d->rpc, ep, f->id, f->flags & FRAME_F_FORGET);
+}
+
+static bool may_open(const struct conn *c)
+{
+	return c->n_eps < (c->uid ? ENDPOINTS_USER_MAX : ENDPOINTS_MAX);
+}
+
+static void on_ep_open(struct conn *c, const struct frame *f)
+{
+	if (f->endpoint <= GWC_MAIN || f->aux >= UINT32_MAX || !may_open(c) ||
+	    rpc_ep_find(c->d->rpc, c, f->endpoint)) {
+		doom(c, "an endpoint it may not open");
+		return;
+	}
+	c->n_eps++;
+	rpc_ep_new(c->d->rpc, (uint32_t)f->aux, c, f->endpoint);
+}
+
+static void on_ep_close(struct conn *c, const struct frame *f)
+{
+	struct rpc_ep *ep = rpc_ep_find(c->d->rpc, c, f->endpoint);
+
+	if (!ep)
+		return;
+	c->n_eps--;
+	rpc_ep_close(c->d->rpc, ep);
+}
+
+static void on_serve(struct conn *c, const struct frame *f)
+{
+	struct rpc_ep *ep = rpc_ep_find(c->d->rpc, c, f->endpoint);
+	struct gw_port put;
+
+	gw_port_publish(&f->port, &put);
+	if (f->type == FRAME_UNSERVE) {
+		if (ep)
+			rpc_unserve(c->d->rpc, ep, &put);
+	} else if (!ep) {
+		post_done(c, f->id, -ENOENT, NULL);
+	} else if (gw_port_is_well_known(&f->port) && c->uid != 0) {
+		post_done(c, f->id, -EACCES, NULL);
+	} else {
+		post_done(c, f->id, rpc_serve(c->d->rpc, ep, &put), NULL);
+	}
+}
+
+static void on_move(struct conn *c, const struct frame *f, const struct rpc_body *body)
+{
+	struct rpc_ep *ep = rpc_ep_find(c->d->rpc, c, f->endpoint);
+	struct buf *blob = NULL;
+	int err = -ENOENT;
+
+	if (f->type == FRAME_EP_INSTALL) {
+		if (ep || f->endpoint <= GWC_MAIN || !may_open(c))
+			err = -EINVAL;
+		else
+			err = rpc_ep_install(c->d->rpc, body->buf->data, body->len, c->uid == 0, c, f->endpoint, &ep);
+		c->n_eps += err == 0;
+	} else if (ep && f->type == FRAME_EP_TAKE) {
+		err = rpc_ep_take(c->d->rpc, ep, &blob);
+	} else if (ep) {
+		err = rpc_ep_resume(c->d->rpc, ep);
+	}
+	post_done(c, f->id, err, blob);
+}
+
+static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
+{
+	static struct buf empty = { .refs = 1 };
+	struct rpc_body body = { .buf = payload ? payload : &empty, .len = f->length };
+
+	if (!c->greeted && f->type != FRAME_HELLO) {
+		doom(c, "no greeting");
+		return;
+	}
+	switch (f->type) {
+	case FRAME_HELLO:
+		if (c->greeted || f->aux != FRAME_VERSION)
+			doom(c, "it speaks another version");
+		else
+			rpc_ep_new(c->d->rpc, 1, c, GWC_MAIN);
+		c->greeted = true;
+		break;
+	case FRAME_TRANS:
+		on_trans(c, f, &body);
+		break;
+	case FRAME_CANCEL:
+		on_cancel(c, f);
+		break;
+	case FRAME_EP_OPEN:
+		on_ep_open(c, f);
+		break;
+	case FRAME_EP_CLOSE:
+		on_ep_close(c, f);
+		break;
+	case FRAME_SERVE:
+	case FRAME_UNSERVE:
+		on_serve(c, f);
+		break;
+	case FRAME_PUTREP:
+		if (body.len < RPC_USER_HDR_LEN || body.len > FRAME_BODY_MAX)
+			doom(c, "a reply of impossible length");
+		else
+			(void)rpc_reply(c->d->rpc, c, f->id, &body);
+		break;
+	case FRAME_EP_TAKE:
+	case FRAME_EP_RESUME:
+	case FRAME_EP_INSTALL:
+		on_move(c, f, &body);
+		break;
+	case FRAME_HOSTS:
+		post_done(c, f->id, 0, report_hosts(c->d));
+		break;
+	case FRAME_COUNTERS:
+		post_done(c, f->id, 0, report_counters(c->d));
+		break;
+	default:
+		doom(c, "a frame of unknown type");
+		break;
+	}
+}
+
+/* Consumes what it can of some bytes that were read; true if a frame is complete. */
+static bool feed(struct conn *c, const uint8_t **p, size_t *n)
+{
+	size_t take = MIN(*n, FRAME_HDR_LEN - c->head_len);
+
+	memcpy(c->head + c->head_len, *p, take);
+	c->head_len += take;
+	*p += take;
+	*n -= take;
+	if (c->head_len < FRAME_HDR_LEN)
+		return false;
+	if (take && frame_decode(&c->frame, c->head) < 0) {
+		doom(c, "a frame that is too long");
+		return false;
+	}
+	if (!c->payload && c->frame.length)
+		c->payload = buf_new(c->frame.length);
+	take = MIN(*n, c->frame.length - c->payload_len);
+	if (take)
+		memcpy(c->payload->data + c->payload_len, *p, take);
+	c->payload_len += take;
+	*p += take;
+	*n -= take;
+	return c->payload_len == c->frame.length;
+}
+
+static void run(struct conn *c, const uint8_t *p, size_t n)
+{
+	while (!c->doomed && feed(c, &p, &n)) {
+		struct buf *payload = steal_ptr(&c->payload);
+
+		c->head_len = c->payload_len = 0;
+		on_frame(c, &c->frame, payload);
+		buf_unref(payload);
+		if (!n)
+			break;
+	}
+}
+
+/* Reads once; true if there may be more. A long payload is read straight into its buffer. */
+static bool read_some(struct conn *c, size_t *turn)
+{
+	static uint8_t chunk[READ_CHUNK];
+	bool direct = c->payload && c->frame.length - c->payload_len >= sizeof(chunk);
+	uint8_t *to = direct ? c->payload->data + c->payload_len : chunk;
+	size_t room = direct ? c->frame.length - c->payload_len : sizeof(chunk);
+	ssize_t n = recv(c->fd, to, room, MSG_DONTWAIT);
+
+	if (n < 0 && (errno == EAGAIN || errno == EINTR))
+		return false;
+	if (n <= 0) {
+		doom(c, "it has closed");
+		return false;
+	}
+	*turn += (size_t)n;
+	if (direct) {
+		c->payload_len += (size_t)n;
+		if (c->payload_len == c->frame.length)
+			run(c, chunk, 0);
+	} else {
+		run(c, chunk, (size_t)n);
+	}
+	return (size_t)n == room && !c->doomed;
+}
+
+static void on_event(uv_poll_t *p, int status, int events)
+{
+	struct conn *c = p->data;
+	struct flipd *d = c->d;
+	size_t turn = 0;
+
+	if (status < 0)
+		doom(c, uv_strerror(status));
+	if (events & UV_WRITABLE)
+		write_queue(c);
+	if (events & UV_READABLE && !c->doomed) {
+		while (turn < TURN_BYTES && read_some(c, &turn))
+			;
+	}
+	flipd_work(d);
+}
+
+void local_bury(struct flipd *d)
+{
+	struct conn *c, *next;
+
+	for (c = LIST_FIRST(&d->local.conns); c && d->local.n_doomed; c = next) {
+		next = LIST_NEXT(c, list);
+		if (!c->doomed)
+			continue;
+		d->local.n_doomed--;
+		conn_close(c);
+	}
+}
+
+static size_t conns_of(const struct flipd *d, uid_t uid)
+{
+	const struct conn *c;
+	size_t n = 0;
+
+	LIST_FOREACH(c, &d->local.conns, list)
+		n += c->uid == uid;
+	return n;
+}
+
+static void on_connection(uv_poll_t *p, int status, int events)
+{
+	struct flipd *d = p->data;
+	_cleanup_fd_ int fd = accept4(d->local.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	struct ucred cred;
+	socklen_t len = sizeof(cred);
+	struct conn *c;
+
+	(void)status;
+	(void)events;
+	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+		return;
+	if (d->local.n_conns >= CONNS_MAX || (cred.uid && conns_of(d, cred.uid) >= CONNS_PER_USER_MAX)) {
+		d->local.refused++;
+		return;
+	}
+	c = xcalloc(1, sizeof(*c));
+	c->d = d;
+	c->fd = steal_fd(&fd);
+	c->uid = cred.uid;
+	c->gid = cred.gid;
+	STAILQ_INIT(&c->out);
+	LIST_INSERT_HEAD(&d->local.conns, c, list);
+	d->local.n_conns++;
+	d->local.accepted++;
+	c->poll.data = c;
+	uv_poll_init(&d->loop, &c->poll, c->fd);
+	uv_poll_start(&c->poll, UV_READABLE, on_event);
+}
+
+int local_open(struct flipd *d, struct err *e)
+{
+	struct sockaddr_un sun = { .sun_family = AF_UNIX };
+	const char *env = getenv("GODWIT_FLIP_SOCK");
+	_cleanup_free_ char *path = env && *env ? xstrdup(env) : xasprintf("%s/flip.sock", d->run);
+	_cleanup_fd_ int probe = -EBADF;
+
+	LIST_INIT(&d->local.conns);
+	d->local.fd = -EBADF;
+	if (mkdir(d->run, 0755) < 0 && errno != EEXIST)
+		return err_errno(e, "cannot make %s", d->run);
+	if (strlen(path) >= sizeof(sun.sun_path))
+		return err_set(e, -ENAMETOOLONG, "%s: the path is too long for a socket", path);
+	strcpy(sun.sun_path, path);
+	probe = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (probe >= 0 && connect(probe, (const struct sockaddr *)&sun, sizeof(sun)) == 0)
+		return err_set(e, -EADDRINUSE, "another flipd serves %s", path);
+	(void)unlink(path);
+	d->local.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (d->local.fd < 0)
+		return err_errno(e, "socket");
+	if (bind(d->local.fd, (const struct sockaddr *)&sun, sizeof(sun)) < 0 || chmod(path, 0666) < 0 ||
+	    listen(d->local.fd, 128) < 0)
+		return err_errno(e, "cannot serve %s", path);
+	return 0;
+}
+
+void local_start(struct flipd *d)
+{
+	d->local.poll.data = d;
+	uv_poll_init(&d->loop, &d->local.poll, d->local.fd);
+	uv_poll_start(&d->local.poll, UV_READABLE, on_connection);
+}
+
+void local_close(struct flipd *d)
+{
+	struct conn *c, *next;
+
+	for (c = LIST_FIRST(&d->local.conns); c; c = next) {
+		next = LIST_NEXT(c, list);
+		conn_close(c);
+	}
+	fd_close(&d->local.fd);
+}

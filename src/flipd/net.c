@@ -1,0 +1,275 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The UDP socket. Datagrams for one address that have one length leave as one system call, which the kernel splits
+ * (UDP_SEGMENT, Linux 4.18), and arrive likewise (UDP_GRO, 5.0): at fragment size, system calls are most of the cost.
+ */
+#include "flipd/flipd.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <net/if.h>
+#include <netinet/udp.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+
+#define SOCKET_BUFFER (8 << 20)
+/* Reads in a row before other events get their turn. */
+#define READS_MAX 32u
+
+static int join(struct flipd *d, int ifindex)
+{
+	struct ip_mreqn m = { .imr_ifindex = ifindex };
+
+	inet_pton(AF_INET, FLIPD_GROUP, &m.imr_multiaddr);
+	if (setsockopt(d->net.fd, IPPROTO_IP, IP_ADD_MEMBERSHIP, &m, sizeof(m)) < 0 && errno != EADDRINUSE)
+		return -errno;
+	return 0;
+}
+
+/* SIOCGIFCONF needs no netlink socket, which the sandbox would have to allow. */
+void net_scan(struct flipd *d)
+{
+	struct ifreq reqs[NET_IFS_MAX];
+	struct ifconf c = { .ifc_len = sizeof(reqs), .ifc_req = reqs };
+	struct net *net = &d->net;
+
+	net->n_ifs = 0;
+	if (ioctl(net->fd, SIOCGIFCONF, &c) < 0)
+		return;
+	for (size_t i = 0; i < (size_t)c.ifc_len / sizeof(reqs[0]); i++) {
+		struct ifreq *r = &reqs[i];
+		struct in_addr addr = ((const struct sockaddr_in *)(const void *)&r->ifr_addr)->sin_addr;
+		bool known = false;
+
+		if (net->only.s_addr && net->only.s_addr != addr.s_addr)
+			continue;
+		if (ioctl(net->fd, SIOCGIFFLAGS, r) < 0 || !(r->ifr_flags & IFF_UP) ||
+		    !(r->ifr_flags & IFF_MULTICAST) || ioctl(net->fd, SIOCGIFINDEX, r) < 0)
+			continue;
+		for (size_t j = 0; j < net->n_ifs; j++)
+			known |= net->ifs[j] == r->ifr_ifindex;
+		if (!known && join(d, r->ifr_ifindex) == 0)
+			net->ifs[net->n_ifs++] = r->ifr_ifindex;
+	}
+}
+
+static int set(int fd, int level, int name, int value)
+{
+	return setsockopt(fd, level, name, &value, sizeof(value));
+}
+
+static int read_peers(struct flipd *d, struct err *e)
+{
+	char text[64];
+
+	for (size_t i = 0; conf_element(d->conf, "peers", i, text, sizeof(text)) && i < NET_PEERS_MAX; i++) {
+		struct sockaddr_in *a = &d->net.peers[d->net.n_peers];
+		char *colon = strchr(text, ':');
+
+		if (colon)
+			*colon = '\0';
+		*a = (struct sockaddr_in) { .sin_family = AF_INET,
+					    .sin_port = htons(colon ? (uint16_t)atoi(colon + 1) : FLIPD_PORT) };
+		if (inet_pton(AF_INET, text, &a->sin_addr) != 1 || !a->sin_port)
+			return err_set(e, -EINVAL, "peers: '%s' is not an IPv4 address", text);
+		d->net.n_peers++;
+	}
+	return 0;
+}
+
+int net_open(struct flipd *d, struct err *e)
+{
+	struct sockaddr_in any = { .sin_family = AF_INET, .sin_port = htons(FLIPD_PORT) };
+	struct net *net = &d->net;
+	int fd, err;
+
+	net->fd = -EBADF;
+	err = read_peers(d, e);
+	if (err)
+		return err;
+	if (d->address && inet_pton(AF_INET, d->address, &net->only) != 1)
+		return err_set(e, -EINVAL, "address: '%s' is not an IPv4 address", d->address);
+	fd = net->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return err_errno(e, "socket");
+	/* The FORCE forms are root's and go beyond the administrator's limit for everybody. */
+	if (set(fd, SOL_SOCKET, SO_RCVBUFFORCE, SOCKET_BUFFER) < 0)
+		(void)set(fd, SOL_SOCKET, SO_RCVBUF, SOCKET_BUFFER);
+	if (set(fd, SOL_SOCKET, SO_SNDBUFFORCE, SOCKET_BUFFER) < 0)
+		(void)set(fd, SOL_SOCKET, SO_SNDBUF, SOCKET_BUFFER);
+	(void)set(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0);
+	(void)set(fd, IPPROTO_IP, IP_MULTICAST_TTL, 1);
+	(void)set(fd, IPPROTO_UDP, UDP_GRO, 1);
+	net->gso = set(fd, IPPROTO_UDP, UDP_SEGMENT, 0) == 0;
+	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
+		return err_errno(e, "UDP port %d", FLIPD_PORT);
+	net_scan(d);
+	return 0;
+}
+
+static void send_now(struct flipd *d, const struct sockaddr_in *to, int ifindex, const uint8_t *data, size_t len,
+		     size_t piece)
+{
+	union {
+		char bytes[CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
+		struct cmsghdr align;
+	} control = { 0 };
+	struct iovec iov = { (void *)(uintptr_t)data, len };
+	struct sockaddr_in name = *to;
+	struct msghdr m = { .msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1 };
+	struct cmsghdr *c = &control.align;
+
+	if (ifindex) {
+		struct in_pktinfo info = { .ipi_ifindex = ifindex };
+
+		c->cmsg_level = IPPROTO_IP;
+		c->cmsg_type = IP_PKTINFO;
+		c->cmsg_len = CMSG_LEN(sizeof(info));
+		memcpy(CMSG_DATA(c), &info, sizeof(info));
+		m.msg_control = control.bytes;
+		m.msg_controllen = CMSG_SPACE(sizeof(info));
+	} else if (piece && piece < len) {
+		uint16_t size = (uint16_t)piece;
+
+		c->cmsg_level = IPPROTO_UDP;
+		c->cmsg_type = UDP_SEGMENT;
+		c->cmsg_len = CMSG_LEN(sizeof(size));
+		memcpy(CMSG_DATA(c), &size, sizeof(size));
+		m.msg_control = control.bytes;
+		m.msg_controllen = CMSG_SPACE(sizeof(size));
+	}
+	/* What does not go now is lost, like anything on a network. */
+	if (sendmsg(d->net.fd, &m, 0) < 0)
+		d->net.send_errors++;
+}
+
+void net_flush(struct flipd *d)
+{
+	struct net *net = &d->net;
+
+	if (!net->batch_len)
+		return;
+	if (net->gso || net->batch_n == 1) {
+		send_now(d, &net->to, 0, net->batch, net->batch_len, net->piece);
+	} else {
+		for (size_t at = 0; at < net->batch_len; at += net->piece)
+			send_now(d, &net->to, 0, net->batch + at, MIN(net->piece, net->batch_len - at), 0);
+	}
+	net->batch_len = net->batch_n = net->piece = 0;
+}
+
+static void send_everybody(struct flipd *d, const uint8_t *data, size_t len)
+{
+	struct sockaddr_in group = { .sin_family = AF_INET, .sin_port = htons(FLIPD_PORT) };
+	struct net *net = &d->net;
+
+	inet_pton(AF_INET, FLIPD_GROUP, &group.sin_addr);
+	for (size_t i = 0; i < net->n_ifs; i++)
+		send_now(d, &group, net->ifs[i], data, len, 0);
+	for (size_t i = 0; i < net->n_peers; i++)
+		send_now(d, &net->peers[i], 0, data, len, 0);
+}
+
+void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data, size_t len)
+{
+	struct net *net = &d->net;
+
+	net->sent++;
+	if (!to) {
+		net_flush(d);
+		send_everybody(d, data, len);
+		return;
+	}
+	/* All pieces of a batch have one length, but the last, which may be shorter. */
+	if (net->batch_n &&
+	    (net->to.sin_addr.s_addr != to->sin_addr.s_addr || net->to.sin_port != to->sin_port ||
+	     len > net->piece || net->batch_len % net->piece || net->batch_len + len > NET_BATCH ||
+	     net->batch_n == NET_BATCH_N))
+		net_flush(d);
+	if (!net->batch_n) {
+		net->to = *to;
+		net->piece = len;
+	}
+	memcpy(net->batch + net->batch_len, data, len);
+	net->batch_len += len;
+	net->batch_n++;
+}
+
+/* The length of the datagrams that the kernel has put together, 0 if it is one. */
+static size_t gro_size(struct msghdr *m)
+{
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		int size;
+
+		if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO)
+			continue;
+		memcpy(&size, CMSG_DATA(c), sizeof(size));
+		return size > 0 ? (size_t)size : 0;
+	}
+	return 0;
+}
+
+/* Returns the number of datagrams. */
+static size_t receive(struct flipd *d)
+{
+	static uint8_t buf[65536];
+	union {
+		char bytes[CMSG_SPACE(sizeof(int))];
+		struct cmsghdr align;
+	} control;
+	struct sockaddr_in from;
+	struct iovec iov = { buf, sizeof(buf) };
+	struct msghdr m = { .msg_name = &from,
+			    .msg_namelen = sizeof(from),
+			    .msg_iov = &iov,
+			    .msg_iovlen = 1,
+			    .msg_control = control.bytes,
+			    .msg_controllen = sizeof(control) };
+	ssize_t len = recvmsg(d->net.fd, &m, 0);
+	uint64_t now;
+	size_t piece, n = 0;
+
+	if (len <= 0 || m.msg_flags & MSG_TRUNC || m.msg_namelen != sizeof(from) || from.sin_family != AF_INET)
+		return 0;
+	piece = gro_size(&m);
+	piece = piece ? piece : (size_t)len;
+	now = now_us();
+	for (size_t at = 0; at < (size_t)len; at += piece, n++)
+		peers_input(d->peers, &from, buf + at, MIN(piece, (size_t)len - at), now);
+	d->net.received += n;
+	return n;
+}
+
+static void on_readable(uv_poll_t *p, int status, int events)
+{
+	struct flipd *d = p->data;
+
+	(void)status;
+	(void)events;
+	for (unsigned i = 0; i < READS_MAX; i++) {
+		size_t n = receive(d);
+
+		/* A lone datagram is mostly the only one: asking for another costs as much as being told again. */
+		if (n <= 1)
+			break;
+		flipd_work(d);
+	}
+	flipd_work(d);
+}
+
+void net_start(struct flipd *d)
+{
+	d->net.poll.data = d;
+	uv_poll_init(&d->loop, &d->net.poll, d->net.fd);
+	uv_poll_start(&d->net.poll, UV_READABLE, on_readable);
+}
+
+void net_close(struct flipd *d)
+{
+	fd_close(&d->net.fd);
+}
