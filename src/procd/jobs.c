@@ -1,0 +1,381 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "procd/jobs.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "procd/herd.h"
+#include "procd/migrate.h"
+#include "procd/rpc.h"
+
+struct job *jobs_by_name(struct procd *p, const char *name)
+{
+	for (struct job *j = p->jobs; j; j = j->next)
+		if (j->state != JOB_ENDING && !strcmp(j->name, name))
+			return j;
+	return NULL;
+}
+
+struct job *jobs_by_endpoint(struct procd *p, uint32_t endpoint)
+{
+	for (struct job *j = p->jobs; j; j = j->next)
+		if (j->endpoint == endpoint && j->state != JOB_ENDING)
+			return j;
+	return NULL;
+}
+
+Godwit__Procd__JobSpec *jobs_copy_spec(const Godwit__Procd__JobSpec *s)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+
+	if (!s)
+		return NULL;
+	len = godwit__procd__job_spec__get_packed_size(s);
+	bytes = xmalloc(len);
+	(void)godwit__procd__job_spec__pack(s, bytes);
+	return godwit__procd__job_spec__unpack(NULL, len, bytes);
+}
+
+bool jobs_is_allowed(const struct job *j, const struct call *c)
+{
+	return c->uid == 0 || c->uid == j->spec->uid;
+}
+
+/* --- the end --- */
+
+static void unlink_job(struct job *j)
+{
+	for (struct job **at = &j->p->jobs; *at; at = &(*at)->next) {
+		if (*at != j)
+			continue;
+		*at = j->next;
+		j->p->n_jobs--;
+		return;
+	}
+}
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	struct job *j = handle->data;
+
+	if (--j->handles)
+		return;
+	godwit__procd__job_spec__free_unpacked(j->spec, NULL);
+	free(j);
+}
+
+static void remove_job(struct job *j)
+{
+	rpc_unserve_job(j);
+	herd_close(j->herd);
+	j->herd = NULL;
+	uv_close((uv_handle_t *)&j->gone, on_handle_closed);
+	uv_close((uv_handle_t *)&j->linger, on_handle_closed);
+	container_remove(&j->container, &j->p->cgroups);
+	fd_close(&j->pidfd);
+	unlink_job(j);
+	if (j->on_end)
+		j->on_end(j->on_end_arg);
+}
+
+/* PID 1 of a namespace is gone last: nothing of the job runs any more. */
+static void on_shepherd_gone(uv_poll_t *poll, int status, int events)
+{
+	struct job *j = poll->data;
+
+	(void)status;
+	(void)events;
+	(void)uv_poll_stop(poll);
+	if (j->state != JOB_ENDING) {
+		log_warn("job %s: its shepherd is gone", j->name);
+		migrate_job_lost(j, true);
+	}
+	j->state = JOB_ENDING;
+	remove_job(j);
+}
+
+void jobs_end(struct job *j, void (*fn)(void *arg), void *arg)
+{
+	if (j->state == JOB_ENDING)
+		return;
+	j->state = JOB_ENDING;
+	j->on_end = fn;
+	j->on_end_arg = arg;
+	container_kill(&j->container, &j->p->cgroups, false);
+}
+
+static void on_linger(uv_timer_t *timer)
+{
+	jobs_end(timer->data, NULL, NULL);
+}
+
+static void limit_exited(struct procd *p)
+{
+	struct job *oldest = NULL;
+	unsigned n = 0;
+
+	for (struct job *j = p->jobs; j; j = j->next) {
+		if (j->state != JOB_EXITED)
+			continue;
+		n++;
+		if (!oldest || j->exited_us < oldest->exited_us)
+			oldest = j;
+	}
+	if (n > PROCD_EXITED_MAX)
+		jobs_end(oldest, NULL, NULL);
+}
+
+void jobs_exited(struct job *j, const Godwit__Procd__Exited *x)
+{
+	j->exited = *x;
+	j->exited_us = now_us();
+	fd_close(&j->pidfd);
+	j->pid = 0;
+	if (j->state == JOB_ENDING)
+		return;
+	if (j->state == JOB_LEAVING || j->state == JOB_ARRIVING) {
+		/* A frozen copy was killed. What follows is a matter of the migration. */
+		migrate_job_lost(j, false);
+		return;
+	}
+	migrate_job_lost(j, false);
+	/* Whatever it left behind: a job is over when its leader is. */
+	container_kill(&j->container, &j->p->cgroups, true);
+	j->state = JOB_EXITED;
+	(void)uv_timer_start(&j->linger, on_linger, j->p->settings.keep_exited_s * 1000, 0);
+	limit_exited(j->p);
+}
+
+void jobs_superseded(struct job *j, uint32_t incarnation)
+{
+	log_warn("job %s: another host serves incarnation %u; ours is %llu", j->name, incarnation,
+		 (unsigned long long)j->incarnation);
+	j->endpoint = 0;
+}
+
+void jobs_serve_again(struct job *j)
+{
+	switch (j->state) {
+	case JOB_RUNNING:
+	case JOB_EXITED:
+		rpc_serve_job(j);
+		break;
+	case JOB_LEAVING:
+		migrate_busy_again(j);
+		break;
+	default:
+		break;
+	}
+}
+
+/* --- the beginning --- */
+
+static void on_event(void *arg, const Godwit__Shepherd__Reply *r)
+{
+	struct job *j = arg;
+
+	if (r->result_case == GODWIT__SHEPHERD__REPLY__RESULT_EXITED)
+		jobs_exited(j, r->exited);
+}
+
+static void on_herd_gone(void *arg)
+{
+	struct job *j = arg;
+
+	/* The pidfd tells the rest. A shepherd that lives and hangs up has been taken over by another procd. */
+	herd_close(j->herd);
+	j->herd = NULL;
+}
+
+static const struct herd_ops herd_ops = { .event = on_event, .gone = on_herd_gone };
+
+static struct job *job_alloc(struct procd *p, Godwit__Procd__JobSpec *spec, enum job_state state)
+{
+	struct job *j = xcalloc(1, sizeof *j);
+
+	j->p = p;
+	j->spec = spec;
+	j->state = state;
+	j->incarnation = 1;
+	j->pidfd = -EBADF;
+	(void)snprintf(j->name, sizeof j->name, "%s", spec->name);
+	godwit__procd__exited__init(&j->exited);
+	container_init(&j->container);
+	return j;
+}
+
+static void adopt_container(struct job *j)
+{
+	struct procd *p = j->p;
+
+	(void)uv_timer_init(p->loop, &j->linger);
+	(void)uv_poll_init(p->loop, &j->gone, j->container.pidfd);
+	j->linger.data = j;
+	j->gone.data = j;
+	j->handles = 2;
+	(void)uv_poll_start(&j->gone, UV_READABLE, on_shepherd_gone);
+	if (j->container.sock >= 0)
+		j->herd = herd_new(p->loop, steal_fd(&j->container.sock), &herd_ops, j);
+	j->next = p->jobs;
+	p->jobs = j;
+	p->n_jobs++;
+}
+
+int jobs_new(struct procd *p, Godwit__Procd__JobSpec *spec, enum job_state state, struct job **ret, struct err *e)
+{
+	struct job *j = job_alloc(p, spec, state);
+	int r;
+
+	if (p->n_jobs >= PROCD_JOBS_MAX)
+		r = err_set(e, -EAGAIN, "this host has %u jobs already", PROCD_JOBS_MAX);
+	else
+		r = container_create(&j->container, &p->cgroups, p->jobs_dir, j->name, p->programs, e);
+	if (r < 0) {
+		godwit__procd__job_spec__free_unpacked(spec, NULL);
+		free(j);
+		return r;
+	}
+	adopt_container(j);
+	*ret = j;
+	return 0;
+}
+
+static pid_t pid_of(int pidfd)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[64];
+	const char *at;
+
+	(void)snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
+	if (fd_slurp(AT_FDCWD, path, 4096, &text) < 0)
+		return 0;
+	at = strstr(text, "\nPid:");
+	return at ? (pid_t)MAX(strtol(at + 5, NULL, 10), 0) : 0;
+}
+
+void jobs_set_leader(struct job *j, int pidfd)
+{
+	fd_close(&j->pidfd);
+	j->pidfd = pidfd;
+	j->pid = pid_of(pidfd);
+}
+
+int jobs_save(struct job *j, struct err *e)
+{
+	Godwit__Journal__JobFile f = GODWIT__JOURNAL__JOB_FILE__INIT;
+	_cleanup_free_ char *path = xasprintf("%s/job", j->container.dir);
+	_cleanup_free_ char *fresh = xasprintf("%s/job.new", j->container.dir);
+	_cleanup_free_ uint8_t *bytes = NULL;
+	_cleanup_fd_ int fd = -EBADF;
+	size_t len;
+	int r;
+
+	f.spec = j->spec;
+	f.incarnation = j->incarnation;
+	if (j->in)
+		migrate_describe_arrival(j, &f);
+	len = godwit__journal__job_file__get_packed_size(&f);
+	bytes = xmalloc(len);
+	(void)godwit__journal__job_file__pack(&f, bytes);
+	fd = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	if (fd < 0)
+		return err_errno(e, "cannot create %s", fresh);
+	r = fd_write_full(fd, bytes, len);
+	if (r < 0)
+		return err_code(e, r, "cannot write %s", fresh);
+	return rename(fresh, path) < 0 ? err_errno(e, "cannot replace %s", path) : 0;
+}
+
+/* --- after a restart --- */
+
+static Godwit__Journal__JobFile *read_job_file(struct procd *p, const char *name)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s/job", p->jobs_dir, name);
+	_cleanup_free_ char *bytes = NULL;
+	ssize_t n = fd_slurp(AT_FDCWD, path, 1u << 20, &bytes);
+	Godwit__Journal__JobFile *f;
+
+	if (n <= 0)
+		return NULL;
+	f = godwit__journal__job_file__unpack(NULL, (size_t)n, (const uint8_t *)bytes);
+	if (f && f->spec && !strcmp(f->spec->name, name))
+		return f;
+	if (f)
+		godwit__journal__job_file__free_unpacked(f, NULL);
+	return NULL;
+}
+
+static void on_state(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
+{
+	struct job *j = arg;
+
+	if (!r || r->result_case != GODWIT__SHEPHERD__REPLY__RESULT_STATE) {
+		if (r)
+			jobs_end(j, NULL, NULL);
+		return;
+	}
+	if (n_fds)
+		jobs_set_leader(j, steal_fd(&fds[0]));
+	j->attached = r->state->attached;
+	migrate_recover_job(j, r->state);
+}
+
+static void load_job(struct procd *p, const char *name)
+{
+	Godwit__Journal__JobFile *f = read_job_file(p, name);
+	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
+	Godwit__Shepherd__GetState get = GODWIT__SHEPHERD__GET_STATE__INIT;
+	Godwit__Procd__JobSpec empty = GODWIT__PROCD__JOB_SPEC__INIT;
+	struct err e = { 0 };
+	struct job *j;
+	int r;
+
+	empty.name = (char *)(uintptr_t)name;
+	j = job_alloc(p, jobs_copy_spec(f ? f->spec : &empty), JOB_STARTING);
+	if (f)
+		j->incarnation = f->incarnation;
+	r = container_reopen(&j->container, &p->cgroups, p->jobs_dir, name, &e);
+	if (r == -ESRCH) {
+		log_info("job %s: %s", name, err_text(&e));
+		container_remove(&j->container, &p->cgroups);
+		godwit__procd__job_spec__free_unpacked(j->spec, NULL);
+		free(j);
+	} else {
+		adopt_container(j);
+		if (f)
+			migrate_recover_arrival(j, f);
+		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_GET_STATE;
+		q.get_state = &get;
+		if (r < 0 || !f || herd_ask(j->herd, &q, -1, on_state, j) < 0)
+			jobs_end(j, NULL, NULL);
+	}
+	if (f)
+		godwit__journal__job_file__free_unpacked(f, NULL);
+}
+
+int jobs_load(struct procd *p, struct err *e)
+{
+	uv_fs_t scan;
+	uv_dirent_t entry;
+	int r;
+
+	if (mkdir(p->jobs_dir, 0700) < 0 && errno != EEXIST)
+		return err_errno(e, "cannot make %s", p->jobs_dir);
+	r = uv_fs_scandir(p->loop, &scan, p->jobs_dir, 0, NULL);
+	if (r < 0)
+		return err_code(e, r, "cannot read %s", p->jobs_dir);
+	while (uv_fs_scandir_next(&scan, &entry) != UV_EOF)
+		if (name_is_valid(entry.name))
+			load_job(p, entry.name);
+	uv_fs_req_cleanup(&scan);
+	return 0;
+}

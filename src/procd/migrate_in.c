@@ -1,0 +1,703 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The destination. Requests of the source's procd drive it; a pulse asks the source when it has been silent. The
+ * order of a commit: streams into the shepherd and the address into flipd (side by side), late signals, journal
+ * THAWED, thaw.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "procd/herd.h"
+#include "procd/jobs.h"
+#include "procd/migration.h"
+#include "procd/rpc.h"
+
+#define PULSE_MS 2000u
+#define SILENCE_MAX_US 5000000u	   /* of the source, then it is asked */
+#define GIVE_UP_AFTER_US 30000000u /* of silence, while nothing is complete */
+#define REMEMBER_US 3600000000u	   /* an outcome nobody asks about any more */
+#define ASK_LOCATE_MS 2000u
+
+/* --- life --- */
+
+struct migration_in *in_find(struct procd *p, const char *id)
+{
+	for (struct migration_in *m = p->incoming; m; m = m->next)
+		if (!m->over && !strcmp(m->id, id))
+			return m;
+	return NULL;
+}
+
+static void in_unref(struct migration_in *m)
+{
+	if (--m->refs)
+		return;
+	if (m->ends)
+		godwit__shepherd__blanked__free_unpacked(m->ends, NULL);
+	free(m);
+}
+
+static void on_pulse_closed(uv_handle_t *handle)
+{
+	in_unref(handle->data);
+}
+
+static void close_fds(struct migration_in *m)
+{
+	for (size_t i = 0; i < m->n_fds; i++)
+		fd_close(&m->fds[i]);
+	m->n_fds = 0;
+}
+
+struct migration_in *in_new(struct procd *p, const char *id, const char *name, const char *source)
+{
+	struct migration_in *m = xcalloc(1, sizeof *m);
+
+	m->p = p;
+	m->refs = 2; /* the table and the timer */
+	(void)snprintf(m->id, sizeof m->id, "%s", id);
+	(void)snprintf(m->name, sizeof m->name, "%s", name);
+	(void)snprintf(m->source, sizeof m->source, "%s", source);
+	(void)uv_timer_init(p->loop, &m->pulse);
+	m->pulse.data = m;
+	m->heard_us = now_us();
+	m->next = p->incoming;
+	p->incoming = m;
+	return m;
+}
+
+void in_free(struct migration_in *m)
+{
+	if (m->over)
+		return;
+	m->over = true;
+	for (struct migration_in **at = &m->p->incoming; *at; at = &(*at)->next) {
+		if (*at != m)
+			continue;
+		*at = m->next;
+		break;
+	}
+	if (m->job)
+		m->job->in = NULL;
+	m->job = NULL;
+	mover_end(m->mover);
+	m->mover = NULL;
+	close_fds(m);
+	uv_close((uv_handle_t *)&m->pulse, on_pulse_closed);
+	in_unref(m);
+}
+
+void in_discard(struct migration_in *m, int code, const char *why)
+{
+	struct job *j = m->job;
+
+	if (m->over || m->state == IN_THAWED)
+		return;
+	log_info("job %s: does not arrive from %s: %s", m->name, m->source, why);
+	if (m->begin)
+		call_refuse(m->begin, code, "%s", why);
+	m->begin = NULL;
+	if (m->commit)
+		call_refuse(m->commit, -ENOENT, "%s", why);
+	m->commit = NULL;
+	if (m->state == IN_READY || m->state == IN_COMMITTING)
+		(void)migrate_note(m->p, GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN, m->id, m->name);
+	if (m->mover && m->state < IN_READY)
+		mover_kill(m->mover); /* it may be in the middle of the blank, which goes away now */
+	in_free(m);
+	if (j)
+		jobs_end(j, NULL, NULL);
+}
+
+void migrate_describe_arrival(const struct job *j, Godwit__Journal__JobFile *f)
+{
+	if (j->in->state == IN_THAWED)
+		return;
+	f->migration = j->in->id;
+	f->source = j->in->source;
+}
+
+void migrate_job_lost(struct job *j, bool gone)
+{
+	struct migration_out *out = j->out;
+
+	if (out) {
+		if (gone) {
+			j->out = NULL;
+			out->job = NULL;
+		}
+		out_fail(out, -ESRCH, "the job has ended");
+	}
+	if (j->in && j->state == JOB_ARRIVING) {
+		if (gone) {
+			j->in->job = NULL;
+			in_discard(j->in, -EIO, "its container broke down");
+			j->in = NULL;
+		} else {
+			in_discard(j->in, -EIO, "its process was killed before it ran");
+		}
+	} else if (j->in && gone) {
+		j->in->job = NULL; /* the outcome is still to be remembered */
+		j->in = NULL;
+	}
+}
+
+/* --- begin --- */
+
+static void refuse_with(struct migration_in *m, const char *object, const char *reason, const char *help)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Mover__Problem x = GODWIT__MOVER__PROBLEM__INIT, *list = &x;
+
+	x.fd = -1;
+	x.object = (char *)(uintptr_t)object;
+	x.reason = (char *)(uintptr_t)reason;
+	x.help = (char *)(uintptr_t)help;
+	r.problems = &list;
+	r.n_problems = 1;
+	call_reply(m->begin, &r);
+	m->begin = NULL;
+	in_discard(m, -ENOTSUP, reason);
+}
+
+static void answer_begun(struct migration_in *m)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Begun b = GODWIT__PROCD__BEGUN__INIT;
+
+	b.address = m->p->settings.address;
+	b.port = m->port;
+	b.boot = m->p->boot;
+	b.sealed = m->sealed;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_BEGUN;
+	r.begun = &b;
+	m->state = IN_BEGUN;
+	m->heard_us = now_us();
+	call_reply(m->begin, &r);
+	m->begin = NULL;
+	m->asked = NULL;
+}
+
+/* Mover listens, blank waits: bring them together, and tell the source where to come. */
+static void begin_went_on(struct migration_in *m)
+{
+	Godwit__Mover__Restore q = GODWIT__MOVER__RESTORE__INIT;
+	char cgroup[512];
+	int r;
+
+	if (!m->blanked || !m->listening)
+		return;
+	container_job_cgroup(&m->job->container, &m->p->cgroups, cgroup, sizeof cgroup);
+	q.shepherd = m->job->container.shepherd;
+	q.blank = m->job->pid;
+	q.streams = m->ends->streams;
+	q.n_streams = m->ends->n_streams;
+	q.cgroup = cgroup;
+	q.agent_socket = m->ends->agent_socket;
+	r = mover_say(m->mover, MOVER_KIND(RESTORE), &q, m->fds, m->n_fds);
+	close_fds(m);
+	if (r < 0)
+		in_discard(m, r, "cannot talk to the mover");
+	else
+		answer_begun(m);
+}
+
+static void on_blanked(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
+{
+	struct migration_in *m = arg;
+	Godwit__Shepherd__Blanked *b;
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+
+	if (m->over)
+		goto out;
+	if (!r || r->result_case != GODWIT__SHEPHERD__REPLY__RESULT_BLANKED || n_fds < 2 ||
+	    n_fds - 1 > ARRAY_LEN(m->fds)) {
+		in_discard(m, r && r->code ? r->code : -EIO,
+			   r ? r->text : "the shepherd died (procd's log may say why)");
+		goto out;
+	}
+	b = r->blanked;
+	len = godwit__shepherd__blanked__get_packed_size(b);
+	bytes = xmalloc(len);
+	(void)godwit__shepherd__blanked__pack(b, bytes);
+	m->ends = godwit__shepherd__blanked__unpack(NULL, len, bytes);
+	jobs_set_leader(m->job, steal_fd(&fds[0]));
+	for (size_t i = 1; i < n_fds; i++)
+		m->fds[m->n_fds++] = steal_fd(&fds[i]);
+	m->blanked = true;
+	begin_went_on(m);
+out:
+	in_unref(m);
+}
+
+static int ask_blank(struct migration_in *m, const Godwit__Procd__Begin *b)
+{
+	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
+	Godwit__Shepherd__Blank blank = GODWIT__SHEPHERD__BLANK__INIT;
+	int r;
+
+	blank.pid = b->job->leader;
+	blank.streams = b->streams;
+	blank.n_streams = b->n_streams;
+	blank.monotonic_offset_ns = b->job->monotonic_offset_ns;
+	blank.boottime_offset_ns = b->job->boottime_offset_ns;
+	blank.uid = b->job->uid;
+	blank.gid = b->job->gid;
+	blank.log_bytes = b->job->log_bytes;
+	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_BLANK;
+	q.blank = &blank;
+	r = herd_ask(m->job->herd, &q, -1, on_blanked, m);
+	if (!r)
+		m->refs++;
+	return r;
+}
+
+static void prepare(struct migration_in *m)
+{
+	const Godwit__Procd__Begin *b = m->asked;
+	Godwit__Mover__Listen listen = GODWIT__MOVER__LISTEN__INIT;
+	struct err e = { 0 };
+
+	m->state = IN_PREPARING;
+	if (jobs_new(m->p, jobs_copy_spec(b->job), JOB_ARRIVING, &m->job, &e) < 0) {
+		m->job = NULL;
+		in_discard(m, e.code, err_text(&e));
+		return;
+	}
+	m->job->in = m;
+	m->job->incarnation = b->incarnation;
+	listen.address = m->p->settings.address;
+	listen.key = b->key;
+	listen.sealed = m->sealed;
+	if (jobs_save(m->job, &e) < 0)
+		in_discard(m, e.code, err_text(&e));
+	else if (mover_say(m->mover, MOVER_KIND(LISTEN), &listen, NULL, 0) < 0 || ask_blank(m, b) < 0)
+		in_discard(m, -EIO, "cannot talk to the mover or the shepherd");
+}
+
+static void on_checked(struct migration_in *m, const Godwit__Mover__Checked *c)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Begun b = GODWIT__PROCD__BEGUN__INIT;
+
+	if (m->state != IN_CHECKING || !m->begin)
+		return;
+	if (!c->n_problems && !m->asked->check_only) {
+		prepare(m);
+		return;
+	}
+	r.problems = c->problems;
+	r.n_problems = c->n_problems;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_BEGUN;
+	r.begun = &b;
+	call_reply(m->begin, &r);
+	m->begin = NULL;
+	in_discard(m, -ENOTSUP, c->n_problems ? c->problems[0]->reason : "it was only asked whether it could");
+}
+
+static void on_ready(struct migration_in *m)
+{
+	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
+	Godwit__Mover__Finish finish = GODWIT__MOVER__FINISH__INIT;
+	struct err e = { 0 };
+	struct call *early = m->commit;
+
+	if (m->state != IN_BEGUN)
+		return;
+	r.kind = GODWIT__JOURNAL__RECORD__KIND__READY;
+	r.migration = m->id;
+	r.job = m->name;
+	r.peer = m->source;
+	r.incarnation = m->job->incarnation;
+	if (journal_append(&m->p->journal, &r, &e) < 0) {
+		in_discard(m, e.code, err_text(&e));
+		return;
+	}
+	m->state = IN_READY;
+	m->heard_us = now_us();
+	(void)!mover_say(m->mover, MOVER_KIND(FINISH), &finish, NULL, 0);
+	migrate_die_at("ready", "destination");
+	m->commit = NULL;
+	if (early)
+		migrate_in_commit(m->p, early);
+}
+
+static void on_message(void *arg, const mover_message *msg)
+{
+	struct migration_in *m = arg;
+
+	switch (msg->kind_case) {
+	case MOVER_KIND(CHECKED):
+		on_checked(m, msg->checked);
+		break;
+	case MOVER_KIND(LISTENING):
+		if (m->state != IN_PREPARING)
+			break;
+		m->port = msg->listening->port;
+		m->listening = true;
+		begin_went_on(m);
+		break;
+	case MOVER_KIND(READY):
+		on_ready(m);
+		break;
+	case MOVER_KIND(FAILED):
+		in_discard(m, msg->failed->code ? msg->failed->code : -EIO, msg->failed->text);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_mover_gone(void *arg)
+{
+	struct migration_in *m = arg;
+
+	mover_end(m->mover);
+	m->mover = NULL;
+	if (m->state < IN_READY)
+		in_discard(m, -EIO, "the destination's mover died");
+}
+
+static const struct mover_ops mover_ops = { .message = on_message, .gone = on_mover_gone };
+
+static const char *why_not(struct procd *p, const Godwit__Procd__Begin *b)
+{
+	if (!b->job || !name_is_valid(b->job->name) || !migration_id_is_valid(b->migration) ||
+	    b->key.len != MIGRATION_KEY_LEN || b->n_streams > STREAMS_MAX || b->job->n_groups > 256)
+		return "the request is damaged";
+	if (!p->settings.accept)
+		return "it does not accept jobs (godwit.conf: accept)";
+	return NULL;
+}
+
+void migrate_in_begin(struct procd *p, struct call *c)
+{
+	Godwit__Mover__CheckDestination q = GODWIT__MOVER__CHECK_DESTINATION__INIT;
+	Godwit__Procd__Begin *b = c->request->begin;
+	const char *refused = why_not(p, b);
+	struct migration_in *m;
+	struct err e = { 0 };
+
+	if (refused) {
+		call_refuse(c, -EPERM, "%s", refused);
+		return;
+	}
+	m = in_new(p, b->migration, b->job->name, b->source);
+	m->state = IN_CHECKING;
+	m->begin = c;
+	m->asked = b;
+	m->sealed = b->sealed || !settings_trusts(&p->settings, b->address);
+	if (!b->check_only && jobs_by_name(p, b->job->name)) {
+		refuse_with(m, "its name", "there is a job of that name",
+			    "remove it: godwit kill, or wait until it is forgotten");
+		return;
+	}
+	if (mover_start(p, "destination", &mover_ops, m, &m->mover, &e) < 0) {
+		in_discard(m, e.code, err_text(&e));
+		return;
+	}
+	q.migration = m->id;
+	q.job = m->name;
+	q.requirements = b->requirements;
+	q.carry = b->job->carry;
+	q.scratch = p->settings.run_dir;
+	if (mover_say(m->mover, MOVER_KIND(CHECK_DESTINATION), &q, NULL, 0) < 0)
+		in_discard(m, -EIO, "cannot talk to the mover");
+	else
+		in_start_pulse(m);
+}
+
+/* --- spool --- */
+
+static void on_spooled(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
+{
+	struct call *c = arg;
+
+	(void)fds;
+	(void)n_fds;
+	if (!r)
+		call_refuse(c, -EIO, "the shepherd is gone");
+	else if (r->code)
+		call_refuse(c, r->code, "%s", r->text);
+	else
+		call_ok(c);
+}
+
+void migrate_in_spool(struct procd *p, struct call *c)
+{
+	struct migration_in *m = in_find(p, c->request->spool->migration);
+	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
+	Godwit__Shepherd__SpoolWrite w = GODWIT__SHEPHERD__SPOOL_WRITE__INIT;
+
+	if (!m || !m->job || m->state < IN_PREPARING || m->state > IN_READY) {
+		call_refuse(c, -ENOENT, "no such migration");
+		return;
+	}
+	m->heard_us = now_us();
+	w.stream = c->request->spool->stream;
+	w.offset = c->request->spool->offset;
+	w.bytes = c->request->spool->bytes;
+	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_SPOOL_WRITE;
+	q.spool_write = &w;
+	if (herd_ask(m->job->herd, &q, -1, on_spooled, c) < 0)
+		call_refuse(c, -EIO, "the shepherd is gone");
+}
+
+/* --- commit --- */
+
+static void answer_committed(struct procd *p, struct call *c)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Committed x = GODWIT__PROCD__COMMITTED__INIT;
+
+	x.host = p->settings.name;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_COMMITTED;
+	r.committed = &x;
+	call_reply(c, &r);
+}
+
+/* The thread of the job with that number inside, as we count; 0 if there is none. */
+static pid_t host_tid(pid_t leader, int inner)
+{
+	char path[64];
+	uv_fs_t scan;
+	uv_dirent_t d;
+	pid_t found = 0;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/task", leader);
+	if (uv_fs_scandir(NULL, &scan, path, 0, NULL) < 0)
+		return 0;
+	while (!found && uv_fs_scandir_next(&scan, &d) != UV_EOF) {
+		_cleanup_free_ char *text = NULL;
+		_cleanup_free_ char *status = xasprintf("%s/%s/status", path, d.name);
+		const char *at, *last;
+
+		if (fd_slurp(-1, status, 16384, &text) < 0 || !(at = strstr(text, "\nNSpid:")))
+			continue;
+		last = at + 7 + strcspn(at + 7, "\n");
+		while (last > at && last[-1] != '\t')
+			last--;
+		if (atoi(last) == inner)
+			found = (pid_t)atoi(d.name);
+	}
+	uv_fs_req_cleanup(&scan);
+	return found;
+}
+
+/* Signals that came to the frozen copy after its checkpoint. Those of the kernel and of timers are part of it
+ * already. */
+static void queue_signal(const struct job *j, const Godwit__Mover__LateSignal *s)
+{
+	pid_t tid = s->tid ? host_tid(j->pid, s->tid) : 0;
+	siginfo_t info = { 0 };
+
+	if (s->siginfo.len > sizeof info || (s->tid && !tid))
+		return;
+	memcpy(&info, s->siginfo.data, s->siginfo.len);
+	if (info.si_signo < 1 || info.si_signo >= NSIG)
+		return;
+	if (info.si_code == SI_USER && !tid)
+		(void)kill(j->pid, info.si_signo);
+	else if ((info.si_code == SI_USER || info.si_code == SI_TKILL) && tid)
+		(void)syscall(SYS_tgkill, j->pid, tid, info.si_signo);
+	else if (info.si_code == SI_QUEUE && tid)
+		(void)syscall(SYS_rt_tgsigqueueinfo, j->pid, tid, info.si_signo, &info);
+	else if (info.si_code == SI_QUEUE)
+		(void)syscall(SYS_rt_sigqueueinfo, j->pid, info.si_signo, &info);
+}
+
+static void thaw(struct migration_in *m)
+{
+	const Godwit__Procd__Commit *q = m->commit->request->commit;
+	struct job *j = m->job;
+	struct err e = { 0 };
+	struct call *c = m->commit;
+
+	for (size_t i = 0; i < q->n_signals; i++)
+		queue_signal(j, q->signals[i]);
+	if (migrate_note(m->p, GODWIT__JOURNAL__RECORD__KIND__THAWED, m->id, m->name) < 0) {
+		in_discard(m, -EIO, "the journal cannot be written");
+		return;
+	}
+	migrate_die_at("record", "destination");
+	if (container_freeze(&j->container, &m->p->cgroups, false) < 0)
+		log_error("job %s: cannot be thawed", j->name);
+	j->state = JOB_RUNNING;
+	m->state = IN_THAWED;
+	m->commit = NULL;
+	migrate_die_at("commit", "destination");
+	answer_committed(m->p, c);
+	log_info("job %s: arrived from %s", j->name, m->source);
+	if (jobs_save(j, &e) < 0)
+		log_error("job %s: %s", j->name, err_text(&e));
+}
+
+static void part_installed(struct migration_in *m, int result, const char *why)
+{
+	if (result < 0 && !m->e.code)
+		(void)err_set(&m->e, result, "%s", why);
+	if (--m->installing == 0 && !m->over) {
+		if (m->e.code)
+			in_discard(m, m->e.code, m->e.text);
+		else
+			thaw(m);
+	}
+	in_unref(m);
+}
+
+static void on_imported(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
+{
+	(void)fds;
+	(void)n_fds;
+	part_installed(arg, r ? r->code : -EIO, r ? r->text : "the shepherd is gone");
+}
+
+static void on_installed(void *arg, int result)
+{
+	struct migration_in *m = arg;
+
+	/* A commit repeated after our own restart: an older life of ours installed it, and it went with that
+	 * connection. */
+	if (result == -EEXIST)
+		result = 0;
+	part_installed(m, result, "flipd does not take the job's address");
+}
+
+static void install(struct migration_in *m)
+{
+	const Godwit__Procd__Commit *q = m->commit->request->commit;
+	Godwit__Shepherd__Request ask = GODWIT__SHEPHERD__REQUEST__INIT;
+	Godwit__Shepherd__Import import = GODWIT__SHEPHERD__IMPORT__INIT;
+	Godwit__Shepherd__Streams *streams =
+		godwit__shepherd__streams__unpack(NULL, q->streams.len, q->streams.data);
+
+	m->installing = 1;
+	m->refs++;
+	m->job->incarnation = q->incarnation;
+	import.streams = streams;
+	ask.op_case = GODWIT__SHEPHERD__REQUEST__OP_IMPORT;
+	ask.import = &import;
+	if (!streams || herd_ask(m->job->herd, &ask, -1, on_imported, m) < 0) {
+		(void)err_set(&m->e, -EPROTO, "the streams are damaged, or the shepherd is gone");
+	} else {
+		m->installing++;
+		m->refs++;
+	}
+	if (streams)
+		godwit__shepherd__streams__free_unpacked(streams, NULL);
+	if (rpc_install_job(m->job, q->endpoint.data, q->endpoint.len, on_installed, m) < 0) {
+		(void)err_set(&m->e, -ENOTCONN, "flipd is away");
+	} else {
+		m->installing++;
+		m->refs++;
+	}
+	part_installed(m, 0, NULL);
+}
+
+void migrate_in_commit(struct procd *p, struct call *c)
+{
+	struct migration_in *m = in_find(p, c->request->commit->migration);
+
+	if (!m || m->state < IN_BEGUN) {
+		call_refuse(c, -ENOENT, "no such migration");
+		return;
+	}
+	m->heard_us = now_us();
+	if (m->state == IN_THAWED) {
+		answer_committed(p, c);
+	} else if (m->commit) {
+		call_refuse(c, -EAGAIN, "that is being done");
+	} else {
+		m->commit = c;
+		if (m->state == IN_BEGUN)
+			return; /* the mover's READY reached the other mover first; ours comes */
+		m->state = IN_COMMITTING;
+		install(m);
+	}
+}
+
+void migrate_in_abort(struct procd *p, struct call *c)
+{
+	struct migration_in *m = in_find(p, c->request->abort->migration);
+
+	if (m && (m->state == IN_THAWED || m->state == IN_COMMITTING)) {
+		call_refuse(c, -EALREADY, "it runs here");
+		return;
+	}
+	call_ok(c);
+	if (m)
+		in_discard(m, -ECANCELED, "the source gave it up");
+}
+
+void migrate_in_forget(struct procd *p, struct call *c)
+{
+	struct migration_in *m = in_find(p, c->request->forget->migration);
+
+	call_ok(c);
+	if (!m || m->state != IN_THAWED)
+		return;
+	(void)migrate_note(p, GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN, m->id, m->name);
+	in_free(m);
+}
+
+/* --- the source is silent --- */
+
+static void on_outcome(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct migration_in *m = arg;
+
+	(void)status;
+	(void)why;
+	m->asking = false;
+	if (!m->over && reply && reply->result_case == GODWIT__PROCD__REPLY__RESULT_VERDICT) {
+		m->heard_us = now_us();
+		if (reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__ABORTED && m->state != IN_COMMITTING)
+			in_discard(m, -ECANCELED, "the source gave it up");
+	}
+	in_unref(m);
+}
+
+static void ask_source(struct migration_in *m)
+{
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Query query = GODWIT__PROCD__QUERY__INIT;
+
+	query.migration = m->id;
+	q.op_case = GODWIT__PROCD__REQUEST__OP_QUERY;
+	q.query = &query;
+	if (rpc_ask(m->p, "procd@", m->source, &q, ASK_LOCATE_MS, on_outcome, m) < 0)
+		return;
+	m->asking = true;
+	m->refs++;
+}
+
+static void on_pulse(uv_timer_t *timer)
+{
+	struct migration_in *m = timer->data;
+	uint64_t silent = now_us() - m->heard_us;
+
+	if (m->state == IN_THAWED) {
+		if (silent > REMEMBER_US)
+			in_free(m);
+		return;
+	}
+	/* What is not complete can never be committed; the source finds out when it tries. */
+	if (silent > GIVE_UP_AFTER_US && m->state < IN_READY)
+		in_discard(m, -EHOSTUNREACH, "nothing is heard from the source any more");
+	else if (silent > SILENCE_MAX_US && !m->asking)
+		ask_source(m);
+}
+
+void in_start_pulse(struct migration_in *m)
+{
+	(void)uv_timer_start(&m->pulse, on_pulse, PULSE_MS, PULSE_MS);
+}

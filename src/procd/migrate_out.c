@@ -1,0 +1,487 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * The driver at the source. One attempt is in one stage at a time; a stage's action starts things whose callbacks
+ * end in out_stage_done or out_fail. Every callback holds a reference, so that an attempt that is over stays in
+ * memory until the last of them has come and found it over.
+ */
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/random.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "procd/jobs.h"
+#include "procd/migration.h"
+#include "procd/rpc.h"
+
+#define PULSE_MS 1000u
+#define WATCHER_PATIENCE 10	/* pulses, after which a watcher hears something even if there is nothing new */
+#define SILENCE_MAX_US 6000000u /* of the destination's procd, before the record */
+
+/* --- life --- */
+
+static void on_handle_closed(uv_handle_t *handle)
+{
+	out_unref(handle->data);
+}
+
+void out_ref(struct migration_out *m)
+{
+	m->refs++;
+}
+
+void out_unref(struct migration_out *m)
+{
+	if (--m->refs)
+		return;
+	if (m->state)
+		godwit__shepherd__state__free_unpacked(m->state, NULL);
+	if (m->problems)
+		godwit__mover__checked__free_unpacked(m->problems, NULL);
+	if (m->result)
+		godwit__mover__ready__free_unpacked(m->result, NULL);
+	if (m->commit)
+		godwit__procd__commit__free_unpacked(m->commit, NULL);
+	free(m->requirements.data);
+	free(m->endpoint.data);
+	free(m->streams.data);
+	free(m);
+}
+
+struct migration_out *out_new(struct job *j, const char *id)
+{
+	struct migration_out *m = xcalloc(1, sizeof *m);
+	struct procd *p = j->p;
+	uint8_t random[MIGRATION_ID_LEN / 2] = { 0 };
+
+	m->p = p;
+	m->job = j;
+	(void)snprintf(m->name, sizeof m->name, "%s", j->name);
+	m->refs = 3; /* the driver and its two timers */
+	j->out = m;
+	if (id) {
+		(void)snprintf(m->id, sizeof m->id, "%s", id);
+	} else {
+		(void)!getrandom(random, sizeof random, 0);
+		(void)!getrandom(m->key, sizeof m->key, 0);
+		for (size_t i = 0; i < sizeof random; i++)
+			(void)snprintf(m->id + 2 * i, 3, "%02x", random[i]);
+	}
+	(void)uv_timer_init(p->loop, &m->deadline);
+	(void)uv_timer_init(p->loop, &m->pulse);
+	m->deadline.data = m;
+	m->pulse.data = m;
+	m->started_us = now_us();
+	m->next = p->outgoing;
+	p->outgoing = m;
+	return m;
+}
+
+static void unlink_out(struct migration_out *m)
+{
+	for (struct migration_out **at = &m->p->outgoing; *at; at = &(*at)->next) {
+		if (*at != m)
+			continue;
+		*at = m->next;
+		return;
+	}
+}
+
+/* --- what callers and watchers hear --- */
+
+static const char *stage_name(const struct migration_out *m)
+{
+	return m->stage ? migrate_stages[m->stage].name : "undone";
+}
+
+void out_tell_watchers(struct migration_out *m)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Progress x = GODWIT__PROCD__PROGRESS__INIT;
+
+	m->serial++;
+	x.serial = m->serial;
+	x.stage = (char *)(uintptr_t)stage_name(m);
+	x.bytes = m->progress_bytes;
+	x.total = m->progress_total;
+	x.over = m->over;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_PROGRESS;
+	r.progress = &x;
+	for (size_t i = 0; i < m->n_watchers; i++)
+		call_reply(m->watchers[i], &r);
+	m->n_watchers = 0;
+}
+
+static size_t fill_timings(const struct migration_out *m, Godwit__Mover__Timing *list,
+			   Godwit__Mover__Timing **pointers)
+{
+	size_t n = 0;
+
+	for (int i = STAGE_CHECK; i < STAGE_N; i++, n++) {
+		godwit__mover__timing__init(&list[n]);
+		list[n].name = (char *)(uintptr_t)migrate_stages[i].name;
+		list[n].us = m->stage_us[i];
+		pointers[n] = &list[n];
+	}
+	return n;
+}
+
+static void answer_report(struct migration_out *m)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Report x = GODWIT__PROCD__REPORT__INIT;
+	Godwit__Mover__Timing list[STAGE_N], *pointers[STAGE_N];
+
+	x.job = m->name;
+	x.source = m->p->settings.name;
+	x.destination = m->destination;
+	x.strategy = m->strategy;
+	x.freeze_us = m->at_us && m->resumed_us > m->at_us ? m->resumed_us - m->at_us : 0;
+	x.total_us = now_us() - m->started_us;
+	x.n_stages = fill_timings(m, list, pointers);
+	x.stages = pointers;
+	x.sealed = m->sealed;
+	if (m->result) {
+		x.bytes = m->result->bytes;
+		x.pages = m->result->pages;
+		x.n_details = m->result->n_timings;
+		x.details = m->result->timings;
+	}
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_REPORT;
+	r.report = &x;
+	for (size_t i = 0; i < m->n_calls; i++)
+		call_reply(m->calls[i], &r);
+	m->n_calls = 0;
+}
+
+static void answer_failure(struct migration_out *m)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Checked checked = GODWIT__PROCD__CHECKED__INIT;
+
+	r.code = m->e.code;
+	r.text = m->e.code ? (char *)(uintptr_t)err_text(&m->e) : r.text;
+	if (m->problems) {
+		r.problems = m->problems->problems;
+		r.n_problems = m->problems->n_problems;
+	}
+	if (m->check_only) {
+		checked.bytes = m->bytes;
+		r.result_case = GODWIT__PROCD__REPLY__RESULT_CHECKED;
+		r.checked = &checked;
+	}
+	for (size_t i = 0; i < m->n_calls; i++)
+		call_reply(m->calls[i], &r);
+	m->n_calls = 0;
+}
+
+/* --- stages --- */
+
+static void on_deadline(uv_timer_t *timer)
+{
+	struct migration_out *m = timer->data;
+
+	if (m->failing) {
+		/* A mover that does not even undo in time: its death undoes. */
+		mover_kill(m->mover);
+		return;
+	}
+	out_fail(m, -ETIMEDOUT, "stage %s took too long", migrate_stages[m->stage].name);
+}
+
+void out_arm(struct migration_out *m, uint64_t ms)
+{
+	if (ms)
+		(void)uv_timer_start(&m->deadline, on_deadline, ms, 0);
+	else
+		(void)uv_timer_stop(&m->deadline);
+}
+
+static void enter(struct migration_out *m, enum stage_id stage)
+{
+	m->stage = stage;
+	m->stage_started_us = now_us();
+	out_arm(m, migrate_stages[stage].deadline_ms(m));
+	log_debug("job %s: %s", m->name, migrate_stages[stage].name);
+	out_tell_watchers(m);
+	migrate_stages[stage].source(m);
+}
+
+void out_stage_done(struct migration_out *m, enum stage_id stage)
+{
+	if (m->over || m->failing || m->stage != stage)
+		return;
+	m->stage_us[stage] = now_us() - m->stage_started_us;
+	migrate_die_at(migrate_stages[stage].name, "source");
+	if (stage == STAGE_DELETE || (stage == STAGE_CHECK && m->check_only))
+		out_finish(m);
+	else
+		enter(m, stage + 1);
+}
+
+void out_undo_next(struct migration_out *m)
+{
+	while (m->stage >= STAGE_CHECK) {
+		const struct stage *s = &migrate_stages[m->stage];
+
+		m->stage--;
+		if (s->undo && !s->undo(m))
+			return;
+	}
+	out_finish(m);
+}
+
+void out_fail(struct migration_out *m, int code, const char *fmt, ...)
+{
+	char text[ERR_TEXT_MAX];
+	va_list ap;
+
+	if (m->failing || m->over || m->recorded)
+		return;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	(void)err_set(&m->e, code, "%s", text);
+	m->failing = true;
+	m->stage_us[m->stage] = now_us() - m->stage_started_us;
+	log_info("job %s: not moved to %s: %s", m->name, m->destination, text);
+	out_arm(m, 3000);
+	out_undo_next(m);
+}
+
+void out_finish(struct migration_out *m)
+{
+	if (m->over)
+		return;
+	m->over = true;
+	if (m->e.code || m->check_only)
+		answer_failure(m);
+	else
+		answer_report(m);
+	out_tell_watchers(m);
+	mover_end(m->mover);
+	m->mover = NULL;
+	if (m->job)
+		m->job->out = NULL;
+	m->job = NULL;
+	unlink_out(m);
+	uv_close((uv_handle_t *)&m->deadline, on_handle_closed);
+	uv_close((uv_handle_t *)&m->pulse, on_handle_closed);
+	out_unref(m);
+}
+
+/* --- the mover --- */
+
+static void on_failed(struct migration_out *m, const Godwit__Mover__Failed *f)
+{
+	if (f->n_problems && !m->problems) {
+		Godwit__Mover__Checked c = GODWIT__MOVER__CHECKED__INIT;
+		_cleanup_free_ uint8_t *bytes = NULL;
+		size_t len;
+
+		c.problems = f->problems;
+		c.n_problems = f->n_problems;
+		len = godwit__mover__checked__get_packed_size(&c);
+		bytes = xmalloc(len);
+		(void)godwit__mover__checked__pack(&c, bytes);
+		m->problems = godwit__mover__checked__unpack(NULL, len, bytes);
+	}
+	out_fail(m, f->code ? f->code : -EIO, "%s: %s", migrate_stages[m->stage].name, f->text);
+}
+
+static void on_message(void *arg, const mover_message *msg)
+{
+	struct migration_out *m = arg;
+
+	if (m->over)
+		return;
+	switch (msg->kind_case) {
+	case MOVER_KIND(FAILED):
+		on_failed(m, msg->failed);
+		break;
+	case MOVER_KIND(PROGRESS):
+		m->progress_bytes = msg->progress->bytes;
+		m->progress_total = msg->progress->total;
+		out_tell_watchers(m);
+		break;
+	case MOVER_KIND(CHECKED):
+	case MOVER_KIND(PREPARED):
+		out_check_message(m, msg);
+		break;
+	default:
+		out_move_message(m, msg);
+	}
+}
+
+static void on_gone(void *arg)
+{
+	struct migration_out *m = arg;
+	bool undoing = m->failing && m->mover;
+
+	mover_end(m->mover);
+	m->mover = NULL;
+	if (m->over || m->recorded)
+		return;
+	if (undoing && m->undone_stun)
+		out_move_message(m, NULL); /* its death has undone what it was asked to undo */
+	else if (!m->failing)
+		out_fail(m, -EIO, "stage %s: the mover died", migrate_stages[m->stage].name);
+}
+
+const struct mover_ops out_mover_ops = { .message = on_message, .gone = on_gone };
+
+/* --- the pulse: does the destination live? --- */
+
+static void on_pulse_reply(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct migration_out *m = arg;
+
+	(void)status;
+	(void)why;
+	if (!m->over && reply) {
+		m->last_pulse_us = now_us();
+		if (reply->verdict && reply->result_case == GODWIT__PROCD__REPLY__RESULT_VERDICT &&
+		    reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__NEVER_RAN)
+			out_fail(m, -EIO, "%s gave the migration up", m->destination);
+	}
+	out_unref(m);
+}
+
+static void on_pulse(uv_timer_t *timer)
+{
+	struct migration_out *m = timer->data;
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Query query = GODWIT__PROCD__QUERY__INIT;
+
+	if (m->recorded || m->failing || m->over) {
+		(void)uv_timer_stop(timer);
+		return;
+	}
+	if (++m->pulses % WATCHER_PATIENCE == 0)
+		out_tell_watchers(m);
+	if (now_us() - m->last_pulse_us > SILENCE_MAX_US) {
+		out_fail(m, -EHOSTUNREACH, "nothing is heard from %s any more", m->destination);
+		return;
+	}
+	query.migration = m->id;
+	query.boot = m->boot;
+	q.op_case = GODWIT__PROCD__REQUEST__OP_QUERY;
+	q.query = &query;
+	if (rpc_ask(m->p, "procd@", m->destination, &q, 2 * PULSE_MS, on_pulse_reply, m) == 0)
+		out_ref(m);
+}
+
+static void start_pulse(struct migration_out *m)
+{
+	m->last_pulse_us = now_us();
+	(void)uv_timer_start(&m->pulse, on_pulse, PULSE_MS, PULSE_MS);
+}
+
+/* --- requests --- */
+
+static bool join(struct migration_out *m, struct call *c, const char *destination)
+{
+	if (m->check_only || strcmp(m->destination, destination) || m->n_calls == CALLS_MAX)
+		return false;
+	m->calls[m->n_calls++] = c;
+	return true;
+}
+
+static void begin(struct job *j, struct call *c, const char *destination, bool check_only, bool carry,
+		  const char *strategy)
+{
+	struct migration_out *m;
+
+	if (j->state != JOB_RUNNING) {
+		call_refuse(c, -ESRCH, "job %s does not run", j->name);
+		return;
+	}
+	if (j->out && !check_only && join(j->out, c, destination))
+		return; /* repeated after a lost answer */
+	if (j->out) {
+		call_refuse(c, -EBUSY, "job %s is being %s already", j->name,
+			    j->out->check_only ? "checked" : "moved");
+		return;
+	}
+	m = out_new(j, NULL);
+	(void)snprintf(m->destination, sizeof m->destination, "%s", destination);
+	(void)snprintf(m->strategy, sizeof m->strategy, "%s", *strategy ? strategy : "eager");
+	m->carry = carry || j->spec->carry;
+	m->check_only = check_only;
+	m->calls[m->n_calls++] = c;
+	enter(m, STAGE_CHECK);
+	if (!m->over && !check_only)
+		start_pulse(m);
+}
+
+void migrate_check(struct job *j, struct call *c)
+{
+	const Godwit__Procd__Check *q = c->request->check;
+
+	begin(j, c, q->destination, true, q->carry, "");
+}
+
+void migrate_start(struct job *j, struct call *c)
+{
+	const Godwit__Procd__Migrate *q = c->request->migrate;
+
+	if (!*q->destination || strlen(q->destination) >= GW_HOST_MAX)
+		call_refuse(c, -EINVAL, "to which host?");
+	else if (!strcmp(q->destination, j->p->settings.name))
+		call_refuse(c, -EALREADY, "job %s is on %s already", j->name, q->destination);
+	else
+		begin(j, c, q->destination, false, q->carry, q->strategy);
+}
+
+void migrate_progress(struct job *j, struct call *c)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Progress x = GODWIT__PROCD__PROGRESS__INIT;
+	struct migration_out *m = j->out;
+
+	if (m && c->request->progress->seen == m->serial && m->n_watchers < CALLS_MAX) {
+		m->watchers[m->n_watchers++] = c;
+		return;
+	}
+	x.over = !m;
+	if (m) {
+		x.serial = m->serial;
+		x.stage = (char *)(uintptr_t)stage_name(m);
+		x.bytes = m->progress_bytes;
+		x.total = m->progress_total;
+	}
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_PROGRESS;
+	r.progress = &x;
+	call_reply(c, &r);
+}
+
+void migrate_cancel(struct job *j, struct call *c)
+{
+	if (!j->out || j->out->check_only) {
+		call_refuse(c, -ESRCH, "job %s is not being moved", j->name);
+	} else if (j->out->recorded) {
+		call_refuse(c, -EALREADY, "too late: %s has the job", j->out->destination);
+	} else {
+		out_fail(j->out, -ECANCELED, "cancelled");
+		call_ok(c);
+	}
+}
+
+bool migrate_is_in_doubt(const struct job *j)
+{
+	return j->out && j->out->in_doubt;
+}
+
+void migrate_describe(const struct job *j, Godwit__Procd__Job *ret)
+{
+	if (j->out && !j->out->check_only) {
+		ret->destination = j->out->destination;
+		ret->migration = j->out->id;
+		ret->stage = (char *)(uintptr_t)stage_name(j->out);
+	} else if (j->in && j->state == JOB_ARRIVING) {
+		ret->destination = j->in->source;
+		ret->migration = j->in->id;
+	}
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_PROCD_MIGRATION_H
+#define GW_PROCD_MIGRATION_H
+
+#include "procd/migrate.h"
+#include "procd/movers.h"
+
+/* Shared by the migrate_*.c files only. */
+
+#define MIGRATION_ID_LEN 32
+#define MIGRATION_KEY_LEN 32
+#define STREAMS_MAX 3
+#define CALLS_MAX 16
+
+enum stage_id {
+	STAGE_CHECK = 1,
+	STAGE_PREPARE,
+	STAGE_STUN,
+	STAGE_MOVE,
+	STAGE_READY,
+	STAGE_COMMIT,
+	STAGE_DELETE,
+	STAGE_N,
+};
+
+/* One attempt to move a job away. */
+struct migration_out {
+	struct procd *p;
+	struct migration_out *next;
+	struct job *job; /* NULL once it is gone */
+	char name[NAME_MAX_LEN + 1];
+	char id[MIGRATION_ID_LEN + 1];
+	char destination[GW_HOST_MAX];
+	char strategy[16];
+	bool carry, check_only, sealed;
+	struct call *calls[CALLS_MAX]; /* MIGRATE or CHECK, answered at the end */
+	size_t n_calls;
+	struct call *watchers[CALLS_MAX]; /* PROGRESS */
+	size_t n_watchers;
+	uint64_t serial, progress_bytes, progress_total; /* what watchers are told */
+
+	enum stage_id stage;
+	uint64_t started_us, stage_started_us, stage_us[STAGE_N];
+	unsigned refs; /* callbacks that are still to come, and the driver itself */
+	bool failing, over;
+	bool undone_stun; /* see undo_stun */
+	struct err e;
+	Godwit__Mover__Checked *problems; /* a copy; why it was refused */
+	struct mover *mover;
+	uv_timer_t deadline, pulse;
+	unsigned handles;
+
+	/* check */
+	Godwit__Shepherd__State *state; /* the shepherd's: streams and how far they are */
+	bool checked, greeted;
+	ProtobufCBinaryData requirements;
+	uint64_t bytes;
+	unsigned hellos;
+	uint64_t hello_sent_us, best_rtt_us;
+	char boot[64], address[64]; /* the destination's */
+	int64_t monotonic_offset_ns, boottime_offset_ns;
+	/* prepare */
+	uint8_t key[MIGRATION_KEY_LEN];
+	bool prepared;
+	uint64_t last_pulse_us; /* when the destination was last heard */
+	unsigned pulses;
+	/* spools, twice: before the stop up to then, after it up to the end */
+	uint64_t sent[STREAMS_MAX], want[STREAMS_MAX];
+	bool spooling, spooled;
+	/* stun, move */
+	bool stunned, take_asked, taken;
+	uint64_t at_us;
+	ProtobufCBinaryData endpoint; /* communication state, from flipd */
+	ProtobufCBinaryData streams;  /* shepherd.Streams */
+	bool quiet, ready;
+	Godwit__Mover__Ready *result; /* a copy */
+	/* commit */
+	Godwit__Procd__Commit *commit;
+	bool recorded, in_doubt;
+	unsigned tries;
+	uint64_t doubt_since_us, resumed_us;
+};
+
+enum in_state { IN_CHECKING = 1, IN_PREPARING, IN_BEGUN, IN_READY, IN_COMMITTING, IN_THAWED };
+
+/* One job that is arriving, or has arrived and may still be asked about. */
+struct migration_in {
+	struct procd *p;
+	struct migration_in *next;
+	struct job *job;
+	char id[MIGRATION_ID_LEN + 1];
+	char name[NAME_MAX_LEN + 1];
+	char source[GW_HOST_MAX];
+	enum in_state state;
+	struct call *begin, *commit; /* to be answered; commit's request is needed until then */
+	Godwit__Procd__Begin *asked; /* begin's own, while begin is there */
+	struct mover *mover;
+	bool sealed, blanked, listening, over;
+	uint32_t port, agent_socket;
+	int fds[1 + STREAMS_MAX]; /* agent socket, stream ends, until the mover has them */
+	size_t n_fds;
+	Godwit__Shepherd__Blanked *ends;
+	unsigned installing; /* parts of the commit that are under way */
+	struct err e;
+	uv_timer_t pulse;
+	uint64_t heard_us; /* when the source was last heard */
+	bool asking;
+	unsigned refs;
+};
+
+struct stage {
+	const char *name;
+	/* Starts what the source does; it ends with out_stage_done or out_fail. */
+	void (*source)(struct migration_out *m);
+	/* Where the destination's part is. */
+	const char *destination;
+	/* True when done at once; else it calls out_undo_next later. */
+	bool (*undo)(struct migration_out *m);
+	uint64_t (*deadline_ms)(const struct migration_out *m);
+	const char *crash_leaves;
+};
+extern const struct stage migrate_stages[STAGE_N];
+
+/* GODWIT_PROCD_DIE_AT=stage:source|destination ends this procd there, for tests of recovery. */
+void migrate_die_at(const char *stage, const char *side);
+int migrate_note(struct procd *p, Godwit__Journal__Record__Kind kind, const char *id, const char *job);
+/* Our own clocks as the initial time namespace has them. */
+void migrate_clocks(int64_t *ret_monotonic_ns, int64_t *ret_boottime_ns);
+
+/* migrate_out.c */
+struct migration_out *out_new(struct job *j, const char *id);
+void out_ref(struct migration_out *m);
+void out_unref(struct migration_out *m);
+void out_stage_done(struct migration_out *m, enum stage_id stage);
+void out_fail(struct migration_out *m, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void out_undo_next(struct migration_out *m);
+/* All is over: answers the callers (with m->e, or the report) and lets go. */
+void out_finish(struct migration_out *m);
+void out_tell_watchers(struct migration_out *m);
+void out_arm(struct migration_out *m, uint64_t ms);
+extern const struct mover_ops out_mover_ops;
+
+/* migrate_out_check.c, _move.c, _commit.c: the columns of the table */
+void out_check(struct migration_out *m);
+void out_prepare(struct migration_out *m);
+void out_stun(struct migration_out *m);
+void out_move(struct migration_out *m);
+void out_ready(struct migration_out *m);
+void out_commit(struct migration_out *m);
+void out_delete(struct migration_out *m);
+bool out_undo_check(struct migration_out *m);
+bool out_undo_prepare(struct migration_out *m);
+bool out_undo_stun(struct migration_out *m);
+void out_check_message(struct migration_out *m, const mover_message *msg);
+void out_move_message(struct migration_out *m, const mover_message *msg);
+/* Sends what is in the spools between `sent` and `want`; then out_spooled is called. */
+void out_spool(struct migration_out *m);
+void out_spooled(struct migration_out *m);
+/* The destination never ran it: our copy is the job again. */
+void out_revoke(struct migration_out *m);
+
+/* migrate_in.c */
+struct migration_in *in_new(struct procd *p, const char *id, const char *name, const char *source);
+struct migration_in *in_find(struct procd *p, const char *id);
+/* Nothing of it will ever run here. */
+void in_discard(struct migration_in *m, int code, const char *why);
+void in_free(struct migration_in *m);
+void in_start_pulse(struct migration_in *m);
+
+#endif

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "procd/ops.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/util.h"
+#include "procd/herd.h"
+#include "procd/jobs.h"
+#include "procd/migrate.h"
+#include "procd/rpc.h"
+
+enum who { ANYBODY = 1, OWNER, ROOT };
+
+/* --- a job's own requests --- */
+
+static void on_relayed(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
+{
+	struct call *c = arg;
+
+	(void)fds;
+	(void)n_fds;
+	if (!r)
+		call_refuse(c, -EIO, "the job's shepherd is gone");
+	else if (r->result_case != GODWIT__SHEPHERD__REPLY__RESULT_RELAY)
+		call_refuse(c, r->code ? r->code : -EIO, "%s", r->text);
+	else
+		call_reply(c, r->relay);
+}
+
+static void do_relay(struct job *j, struct call *c)
+{
+	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
+	int r;
+
+	if (c->request->op_case == GODWIT__PROCD__REQUEST__OP_ATTACH)
+		j->attached = true;
+	else if (c->request->op_case == GODWIT__PROCD__REQUEST__OP_DETACH)
+		j->attached = false;
+	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RELAY;
+	q.relay = c->request;
+	r = herd_ask(j->herd, &q, -1, on_relayed, c);
+	if (r == -EPIPE)
+		call_again(c); /* between two connections to its shepherd */
+	else if (r < 0)
+		call_refuse(c, r, "cannot reach the job's shepherd");
+}
+
+static int signal_all(struct job *j, int number)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX], cgroup[PATH_MAX], *next, *line;
+	ssize_t n;
+
+	container_job_cgroup(&j->container, &j->p->cgroups, cgroup, sizeof cgroup - 20);
+	(void)snprintf(path, sizeof path, "%.*s/cgroup.procs", (int)sizeof path - 20, cgroup);
+	n = fd_slurp(AT_FDCWD, path, 1u << 20, &text);
+	if (n < 0)
+		return (int)n;
+	next = text;
+	while ((line = strsep(&next, "\n"))) {
+		pid_t pid = (pid_t)strtol(line, NULL, 10);
+
+		if (pid > 0)
+			(void)kill(pid, number);
+	}
+	return 0;
+}
+
+static void do_signal(struct job *j, struct call *c)
+{
+	const Godwit__Procd__Signal *q = c->request->signal;
+	int r;
+
+	if (q->signal < 0 || q->signal >= NSIG) {
+		call_refuse(c, -EINVAL, "there is no signal %d", q->signal);
+		return;
+	}
+	if (j->state == JOB_EXITED) {
+		call_refuse(c, -ESRCH, "job %s has exited", j->name);
+		return;
+	}
+	if (j->pidfd < 0) {
+		call_again(c);
+		return;
+	}
+	if (q->all)
+		r = signal_all(j, q->signal);
+	else
+		r = syscall(SYS_pidfd_send_signal, j->pidfd, q->signal, NULL, 0) < 0 ? -errno : 0;
+	if (r < 0)
+		call_refuse(c, r, "cannot signal job %s: %s", j->name, strerror(-r));
+	else
+		call_ok(c);
+}
+
+static void do_remove(struct job *j, struct call *c)
+{
+	if (j->state != JOB_EXITED) {
+		call_refuse(c, -EBUSY, "job %s has not exited", j->name);
+		return;
+	}
+	call_ok(c);
+	jobs_end(j, NULL, NULL);
+}
+
+static const struct job_op {
+	Godwit__Procd__Request__OpCase op;
+	enum who who;
+	void (*handler)(struct job *j, struct call *c);
+} job_ops[] = {
+	{ GODWIT__PROCD__REQUEST__OP_INFO, ANYBODY, ops_info },
+	{ GODWIT__PROCD__REQUEST__OP_SIGNAL, OWNER, do_signal },
+	{ GODWIT__PROCD__REQUEST__OP_WAIT, OWNER, do_relay },
+	{ GODWIT__PROCD__REQUEST__OP_ATTACH, OWNER, do_relay },
+	{ GODWIT__PROCD__REQUEST__OP_DETACH, OWNER, do_relay },
+	{ GODWIT__PROCD__REQUEST__OP_READ, OWNER, do_relay },
+	{ GODWIT__PROCD__REQUEST__OP_WRITE, OWNER, do_relay },
+	{ GODWIT__PROCD__REQUEST__OP_WINDOW, OWNER, do_relay },
+	{ GODWIT__PROCD__REQUEST__OP_LOGS, OWNER, do_relay },
+	{ GODWIT__PROCD__REQUEST__OP_CHECK, OWNER, migrate_check },
+	{ GODWIT__PROCD__REQUEST__OP_MIGRATE, OWNER, migrate_start },
+	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, OWNER, migrate_progress },
+	{ GODWIT__PROCD__REQUEST__OP_CANCEL, OWNER, migrate_cancel },
+	{ GODWIT__PROCD__REQUEST__OP_REMOVE, OWNER, do_remove },
+};
+
+void ops_job(struct job *j, struct call *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(job_ops); i++) {
+		const struct job_op *o = &job_ops[i];
+
+		if (o->op != c->request->op_case)
+			continue;
+		if (o->who == OWNER && !jobs_is_allowed(j, c))
+			call_refuse(c, -EPERM, "job %s is another user's", j->name);
+		else if (j->state == JOB_LEAVING || j->state == JOB_ARRIVING)
+			call_again(c);
+		else
+			o->handler(j, c);
+		return;
+	}
+	call_refuse(c, -ENOSYS, "not a request to a job");
+}
+
+/* --- the host's --- */
+
+static void on_job_of_host(struct procd *p, struct call *c)
+{
+	bool cancel = c->request->op_case == GODWIT__PROCD__REQUEST__OP_CANCEL;
+	struct job *j = jobs_by_name(p, cancel ? c->request->cancel->job : c->request->progress->job);
+
+	if (!j)
+		call_refuse(c, -ESRCH, "there is no such job on %s", p->settings.name);
+	else if (!jobs_is_allowed(j, c))
+		call_refuse(c, -EPERM, "job %s is another user's", j->name);
+	else if (cancel)
+		migrate_cancel(j, c);
+	else
+		migrate_progress(j, c);
+}
+
+static const struct host_op {
+	Godwit__Procd__Request__OpCase op;
+	enum who who;
+	void (*handler)(struct procd *p, struct call *c);
+} host_ops[] = {
+	{ GODWIT__PROCD__REQUEST__OP_EXEC, ANYBODY, exec_start },
+	{ GODWIT__PROCD__REQUEST__OP_LIST, ANYBODY, ops_list },
+	{ GODWIT__PROCD__REQUEST__OP_LOAD, ANYBODY, ops_load },
+	{ GODWIT__PROCD__REQUEST__OP_ADOPT, ANYBODY, adopt_start },
+	{ GODWIT__PROCD__REQUEST__OP_OUTCOME, ANYBODY, migrate_outcome },
+	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, ANYBODY, on_job_of_host },
+	{ GODWIT__PROCD__REQUEST__OP_CANCEL, ANYBODY, on_job_of_host },
+	{ GODWIT__PROCD__REQUEST__OP_RESERVE, ROOT, exec_reserve },
+	{ GODWIT__PROCD__REQUEST__OP_HELLO, ROOT, migrate_hello },
+	{ GODWIT__PROCD__REQUEST__OP_BEGIN, ROOT, migrate_in_begin },
+	{ GODWIT__PROCD__REQUEST__OP_SPOOL, ROOT, migrate_in_spool },
+	{ GODWIT__PROCD__REQUEST__OP_COMMIT, ROOT, migrate_in_commit },
+	{ GODWIT__PROCD__REQUEST__OP_ABORT, ROOT, migrate_in_abort },
+	{ GODWIT__PROCD__REQUEST__OP_FORGET, ROOT, migrate_in_forget },
+	{ GODWIT__PROCD__REQUEST__OP_QUERY, ROOT, migrate_query },
+};
+
+void ops_host(struct procd *p, struct call *c)
+{
+	for (size_t i = 0; i < ARRAY_LEN(host_ops); i++) {
+		const struct host_op *o = &host_ops[i];
+
+		if (o->op != c->request->op_case)
+			continue;
+		if (o->who == ROOT && c->uid != 0)
+			call_refuse(c, -EPERM, "only a process server may ask that");
+		else
+			o->handler(p, c);
+		return;
+	}
+	call_refuse(c, -ENOSYS, "not a request to a process server");
+}

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_PROCD_OPS_H
+#define GW_PROCD_OPS_H
+
+#include "procd/procd.h"
+
+/* A request to procd@HOST, or to job:NAME. Both take the call over. */
+void ops_host(struct procd *p, struct call *c);
+void ops_job(struct job *j, struct call *c);
+
+/* Handlers that live in files of their own. */
+void ops_list(struct procd *p, struct call *c);
+void ops_load(struct procd *p, struct call *c);
+void ops_info(struct job *j, struct call *c);
+void exec_start(struct procd *p, struct call *c);
+void exec_reserve(struct procd *p, struct call *c);
+void adopt_start(struct procd *p, struct call *c);
+
+#endif
