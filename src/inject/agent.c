@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -75,6 +76,36 @@ static int agent_fill(struct remote *r, struct err *e)
 	return err < 0 ? err_code(e, err, "cannot write the agent's data into process %d", r->pid) : 0;
 }
 
+static int64_t map_whole(struct remote *r, raddr_t at, struct err *e)
+{
+	return foothold_call(r, &r->threads[0], e, SYS_mmap,
+			     (uint64_t[6]) { at.a, remote_agent_size(), PROT_READ | PROT_EXEC,
+					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0 });
+}
+
+/* The process may be close to its limit of address space. The limit is looked at by mmap() only, so it is lifted
+ * for as long as that takes. */
+static int64_t map_beyond_limit(struct remote *r, raddr_t at, struct err *e)
+{
+	static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
+	struct rlimit before[ARRAY_LEN(limits)];
+	int64_t got;
+
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
+		struct rlimit none;
+
+		if (prlimit(r->pid, limits[i], NULL, &before[i]) < 0)
+			return -errno;
+		none = (struct rlimit) { before[i].rlim_max, before[i].rlim_max };
+		if (prlimit(r->pid, limits[i], &none, NULL) < 0)
+			return -errno;
+	}
+	got = map_whole(r, at, e);
+	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
+		(void)prlimit(r->pid, limits[i], &before[i], NULL);
+	return got;
+}
+
 int remote_agent_map(struct remote *r, raddr_t at, struct err *e)
 {
 	struct remote_thread *t = &r->threads[0];
@@ -88,9 +119,9 @@ int remote_agent_map(struct remote *r, raddr_t at, struct err *e)
 		return err_set(e, -ENOMEM, "process %d has no room for the agent", r->pid);
 	/* Never writable and executable at once: some programs have asked the kernel to refuse that (PR_SET_MDWE).
 	 */
-	got = foothold_call(r, t, e, SYS_mmap,
-			    (uint64_t[6]) { at.a, size, PROT_READ | PROT_EXEC,
-					    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0 });
+	got = map_whole(r, at, e);
+	if (got == -ENOMEM)
+		got = map_beyond_limit(r, at, e);
 	if (got < 0)
 		return err_code(e, (int)got, "cannot map the agent into process %d", r->pid);
 	r->agent = at;

@@ -19,6 +19,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/fd.h"
 #include "base/util.h"
@@ -59,19 +60,39 @@ static int strip_blank(struct mover *m, struct err *e)
 	return batch_run(&m->remote, t, b, e);
 }
 
+/* It may still be on its way from clone() to its pause(): then it is let run again. */
+static int stop_blank(struct mover *m, struct err *e)
+{
+	uint64_t deadline = now_us() + STOP_DEADLINE_US;
+	struct remote *r = &m->remote;
+
+	for (;;) {
+		int err = remote_open(r, m->to.d.pid, e);
+
+		if (err < 0)
+			return err;
+		err = remote_stop_blank(r, deadline, e);
+		if (err < 0)
+			return err;
+		if (r->threads[0].call_nr == SYS_pause)
+			return 0;
+		if (now_us() > deadline)
+			return err_set(e, -ETIME, "the blank does not come to rest");
+		remote_done(r);
+		(void)usleep(200);
+	}
+}
+
 static int take_blank(struct mover *m, struct err *e)
 {
 	struct remote *r = &m->remote;
 	raddr_t hole;
-	int err = remote_open(r, m->to.d.pid, e);
+	int err = stop_blank(m, e);
 
 	if (err < 0)
 		return err;
 	if (r->vpid != m->to.d.vpid)
 		return err_set(e, -EPROTO, "the blank has pid %d, the job %d", r->vpid, m->to.d.vpid);
-	err = remote_stop_blank(r, now_us() + STOP_DEADLINE_US, e);
-	if (err < 0)
-		return err;
 	m->to.d.remote = r;
 	r->threads[0].regs.orig_rax = (uint64_t)-1; /* its pause() is over */
 	hole = find_hole(m);
