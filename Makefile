@@ -17,9 +17,9 @@ Q := $(if $(V),,@)
 PKGS := libuv libprotobuf-c libsodium libcrypto libmnl libseccomp libcap-ng jansson
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef \
 	-Wpointer-arith -Wcast-qual -Wwrite-strings $(if $(CI),-Werror)
+, := ,
 HARDEN := $(if $(SAN),-fsanitize=address$(,)undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined,\
 	-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
-, := ,
 CFLAGS ?= -O2 -g
 override CFLAGS += -std=gnu17 $(WARN) $(HARDEN) -fPIE -D_GNU_SOURCE -Iinclude -Isrc -isystem $(BUILD)/gen/proto \
 	$(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -129,7 +129,8 @@ BATS := $(wildcard tests/lab/*.bats)
 TAP := $(wildcard tests/lab/*.t)
 MODEL := $(wildcard tests/model/*.t)
 PROVE := prove --timer --merge $(if $(V),-v) --exec 'contrib/tap.sh'
-TEST_ENV := BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP
+# LeakSanitizer works by ptrace, and so do the movers.
+TEST_ENV := BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP $(if $(SAN),ASAN_OPTIONS=detect_leaks=0)
 
 unit: $(UNIT_BIN)
 	$(Q)$(TEST_ENV) $(PROVE) $^
