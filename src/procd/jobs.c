@@ -157,9 +157,11 @@ void jobs_exited(struct job *j, const Godwit__Procd__Exited *x)
 
 void jobs_superseded(struct job *j, uint32_t incarnation)
 {
+	if (j->state == JOB_LEAVING || j->state == JOB_ENDING)
+		return; /* as it should be; the endpoint is closed when the copy here goes */
 	log_warn("job %s: another host serves incarnation %u; ours is %llu", j->name, incarnation,
 		 (unsigned long long)j->incarnation);
-	j->endpoint = 0;
+	rpc_unserve_job(j);
 }
 
 void jobs_serve_again(struct job *j)

@@ -85,7 +85,7 @@ static void do_signal(struct job *j, struct call *c)
 		return;
 	}
 	if (j->state == JOB_EXITED) {
-		call_refuse(c, -ESRCH, "job %s has exited", j->name);
+		call_refuse(c, -ECHILD, "job %s has exited", j->name);
 		return;
 	}
 	if (j->pidfd < 0) {

@@ -400,15 +400,17 @@ static enum flip_here on_port_here(void *ctx, const uint8_t bytes[FLIP_PORT_LEN]
 
 static void on_located(void *ctx, const uint8_t bytes[FLIP_PORT_LEN], flip_addr addr)
 {
-	struct trans *t, *next;
+	struct trans *t, *next, *last;
 	struct rpc *r = ctx;
 	struct gw_port put;
 
 	memcpy(put.bytes, bytes, GW_PORT_LEN);
 	if (addr)
 		rpc_port_cache(r, &put, addr);
+	/* Those that have to go on looking queue up again behind the last one: once around is enough. */
+	last = TAILQ_LAST(&r->locating, locating_queue);
 	for (t = TAILQ_FIRST(&r->locating); t; t = next) {
-		next = TAILQ_NEXT(t, locating);
+		next = t == last ? NULL : TAILQ_NEXT(t, locating);
 		if (memcmp(&t->port, &put, sizeof(put)) != 0)
 			continue;
 		if (addr)
