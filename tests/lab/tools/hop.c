@@ -677,7 +677,7 @@ static void find_bin(struct hop *h)
 	if (n < 0)
 		die(125, "no /proc");
 	h->bin[n] = '\0';
-	cut = strstr(h->bin, "/tests/");
+	cut = strstr(h->bin, "/tests/lab/tools/");
 	if (!cut)
 		die(125, "%s is not below a build directory", h->bin);
 	(void)strcpy(cut, "/bin");
