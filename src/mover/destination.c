@@ -218,6 +218,7 @@ int destination_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in,
 	(void)e;
 	m->to.standing = false;
 	kill_blank(m);
+	file_target_undo(&m->to.d);
 	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_UNDONE;
 	out->undone = xmalloc(sizeof *out->undone);
 	godwit__mover__undone__init(out->undone);

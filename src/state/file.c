@@ -134,7 +134,7 @@ static int file_describe(struct state_source *s, struct err *e)
 {
 	int r;
 
-	file_raise_own_limit();
+	file_probe_done(s); /* the destination has given its answer */
 	r = file_table_look(s, false, e);
 	if (r < 0)
 		return r;

@@ -48,8 +48,8 @@ int file_carry_serve(struct state_source *s, const struct file_io *io, struct er
 /* In the freeze: sends again what changed since it was served. */
 int file_carry_push(struct state_source *s, const struct file_io *io, struct err *e) must_check;
 
-/* Removes the probe files by which the destination has recognised shared file systems. Idempotent; also part of
- * file_source_done(). To be called as soon as the destination's answer to the check is known. */
+/* Removes the probe files by which the destination has recognised shared file systems. Idempotent; describe does so, when
+ * the destination has answered, and so does file_source_done(). */
 void file_probe_done(struct state_source *s);
 void file_source_done(struct state_source *s);
 
@@ -62,6 +62,8 @@ int file_carry_pull(struct state_target *d, const struct file_io *io, struct err
  * Borrowed: valid until file_target_done(). Works from file_carry_fetch() on. */
 int file_target_fd(struct state_target *d, uint32_t id, struct err *e) must_check;
 
+/* The migration was called off after all: what was made under a name goes when file_target_done() comes. */
+void file_target_undo(struct state_target *d);
 void file_target_done(struct state_target *d);
 
 #endif

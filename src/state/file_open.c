@@ -119,6 +119,9 @@ int file_reopen(int base, uint64_t flags)
 	char link[64];
 	int fd;
 
+	/* O_TMPFILE contains O_DIRECTORY, which the file that it made is none */
+	if ((flags & O_TMPFILE) == O_TMPFILE)
+		flags &= ~(uint64_t)O_TMPFILE;
 	(void)snprintf(link, sizeof link, "/proc/self/fd/%d", base);
 	fd = open(link, (int)((flags & ~(uint64_t)(O_NOFOLLOW | OPEN_FLAGS_MADE_ONCE)) | O_CLOEXEC | O_NOCTTY));
 	return fd < 0 ? -errno : fd;
@@ -296,6 +299,12 @@ int file_target_fd(struct state_target *d, uint32_t id, struct err *e)
 		f->map_fd = open_regular(d, f, flags, e);
 	}
 	return f->map_fd;
+}
+
+void file_target_undo(struct state_target *d)
+{
+	if (d->files)
+		d->files->ready = false;
 }
 
 void file_target_done(struct state_target *d)

@@ -18,14 +18,23 @@ const struct state_module *const state_modules[] = {
 	/* STATE_FILES */
 	&state_file,
 	/* STATE_PROCESS */
+	&state_refuse,
 	&state_cpu,
 	&state_signal,
+	&state_fs,
+	&state_misc,
 	/* STATE_THREADS */
 	&state_thread,
 	&state_call,
+	&state_sched,
+	&state_timer,
 	&state_file_owner,
 	/* STATE_LAST: each takes something away that others need */
 	&state_pending,
+	&state_limit,
+	&state_creds,
+	&state_policy,
+	&state_dumpable,
 	NULL,
 };
 
