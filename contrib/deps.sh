@@ -8,7 +8,7 @@ packages="
 	libzstd-dev liblz4-dev libcmocka-dev
 	iproute2 util-linux procps perl bats iperf3
 	spin clang libclang-rt-14-dev gdb
-	python3 xz-utils zstd gzip sqlite3 bc
+	python3 jq xz-utils zstd gzip sqlite3 bc
 "
 if ! command -v dpkg-query >/dev/null; then
 	echo "deps: this is not Debian; these are needed, by their Debian names:" $packages >&2

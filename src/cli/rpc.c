@@ -142,6 +142,7 @@ int64_t cli_start(struct cli *c, const char *port, const cli_request *req, unsig
 }
 
 struct one {
+	int64_t id;
 	bool done;
 	int r;
 	cli_reply *reply;
@@ -206,32 +207,53 @@ void cli_reply_free(cli_reply **reply)
 
 /* --- all hosts at once --- */
 
-#define HOSTS_LOCATE_MS 1500u /* nobody waits longer than that for a list because one host is off */
+/* Nobody waits longer for a list because one host is off. The network itself is more patient: it must be sure. */
+#define HOSTS_LOCATE_MS 1500u
+#define HOSTS_WAIT_US 3000000u
+
+static bool all_done(const struct one *ones, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (!ones[i].done)
+			return false;
+	return true;
+}
+
+static int wait_for_hosts(struct cli *c, const struct one *ones, size_t n)
+{
+	uint64_t now = now_us(), deadline = now + HOSTS_WAIT_US;
+
+	for (; !all_done(ones, n) && now < deadline; now = now_us()) {
+		int r = gwc_wait(c->gwc, (int)((deadline - now) / 1000) + 1);
+
+		if (r < 0 && r != -EINTR && r != -ETIMEDOUT)
+			return r;
+	}
+	return 0;
+}
 
 int cli_ask_hosts(struct cli *c, char *const *hosts, size_t n, const cli_request *req, cli_reply **replies,
 		  struct err *errs, struct err *e)
 {
 	struct one *ones = xcalloc(n + 1, sizeof *ones);
-	size_t done = 0;
 	int r = 0;
 
 	for (size_t i = 0; r == 0 && i < n; i++) {
 		_cleanup_free_ char *port = cli_port_host(hosts[i]);
-		int64_t id;
 
 		ones[i].e = &errs[i];
-		id = cli_start(c, port, req, HOSTS_LOCATE_MS, on_one, &ones[i]);
-		r = id < 0 ? (int)id : 0;
+		ones[i].id = cli_start(c, port, req, HOSTS_LOCATE_MS, on_one, &ones[i]);
+		r = ones[i].id < 0 ? (int)ones[i].id : 0;
 	}
-	while (r == 0 && done < n) {
-		r = gwc_wait(c->gwc, -1);
-		if (r == -EINTR)
-			r = 0;
-		for (done = 0; done < n && ones[done].done; done++)
-			;
-	}
-	for (size_t i = 0; i < n; i++)
+	if (r == 0)
+		r = wait_for_hosts(c, ones, n);
+	for (size_t i = 0; i < n; i++) {
+		if (ones[i].id > 0 && !ones[i].done) {
+			gwc_forget(c->gwc, ones[i].id);
+			(void)err_set(&errs[i], -ETIMEDOUT, "no answer in %u s", HOSTS_WAIT_US / 1000000);
+		}
 		replies[i] = ones[i].reply;
+	}
 	free(ones);
 	return r < 0 ? err_code(e, r, "flipd") : 0;
 }
