@@ -2,10 +2,10 @@
 /*
  * Credentials, thread by thread.
  *
- * The order at the destination. The blank is root with all that procd has. What may be inherited must be set while it may still be
- * raised beyond the bounding set; SECBIT_NO_SETUID_FIXUP then keeps the change of ids from touching capabilities; the
- * ambient set needs its capabilities permitted and inheritable; securebits need CAP_SETPCAP, so the capabilities proper
- * go last, and no_new_privs, which nothing of this minds, behind them.
+ * The order at the destination. The blank is root with all that procd has. What may be inherited must be set while
+ * it may still be raised beyond the bounding set; SECBIT_NO_SETUID_FIXUP then keeps the change of ids from
+ * touching capabilities; the ambient set needs its capabilities permitted and inheritable; securebits need
+ * CAP_SETPCAP, so the capabilities proper go last, and no_new_privs, which nothing of this minds, behind them.
  */
 #include "state/creds.h"
 
@@ -75,8 +75,10 @@ int creds_parse(const char *status, Godwit__Ckpt__Creds *m)
 	uint64_t nnp;
 
 	if (!parse_ids(status, "\nUid:", uid) || !parse_ids(status, "\nGid:", gid) ||
-	    !parse_set(status, "\nCapInh:", &m->cap_inheritable) || !parse_set(status, "\nCapPrm:", &m->cap_permitted) ||
-	    !parse_set(status, "\nCapEff:", &m->cap_effective) || !parse_set(status, "\nCapBnd:", &m->cap_bounding) ||
+	    !parse_set(status, "\nCapInh:", &m->cap_inheritable) ||
+	    !parse_set(status, "\nCapPrm:", &m->cap_permitted) ||
+	    !parse_set(status, "\nCapEff:", &m->cap_effective) ||
+	    !parse_set(status, "\nCapBnd:", &m->cap_bounding) ||
 	    !parse_set(status, "\nCapAmb:", &m->cap_ambient) || !parse_set(status, "\nNoNewPrivs:", &nnp))
 		return -EBADMSG;
 	m->uid = uid[0];
@@ -126,8 +128,8 @@ static int creds_ask_thread(struct state_source *s, struct remote_thread *t, str
 	return b->error;
 }
 
-static int creds_take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m, struct batch *b,
-			     struct err *e)
+static int creds_take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m,
+			     struct batch *b, struct err *e)
 {
 	Godwit__Ckpt__Creds *c = xmalloc(sizeof *c);
 
@@ -147,7 +149,8 @@ static int creds_admit(struct state_target *d, const Godwit__Ckpt__Requirements 
 	int r = n < 0 ? (int)n : creds_parse(status, &own);
 
 	if (r == 0 && (q->capabilities & ~own.cap_permitted))
-		problem_add(d->problems, 0, -1, "capabilities", "drop them, or give them to procd on the destination",
+		problem_add(d->problems, 0, -1, "capabilities",
+			    "drop them, or give them to procd on the destination",
 			    "the job has capabilities that the destination cannot give (%llx)",
 			    (unsigned long long)(q->capabilities & ~own.cap_permitted));
 	free(own.groups);
@@ -160,9 +163,9 @@ static void queue_capset(struct batch *b, uint64_t permitted, uint64_t effective
 	struct __user_cap_data_struct data[2];
 
 	for (int i = 0; i < 2; i++)
-		data[i] = (struct __user_cap_data_struct){ .effective = (uint32_t)(effective >> 32 * i),
-							   .permitted = (uint32_t)(permitted >> 32 * i),
-							   .inheritable = (uint32_t)(inheritable >> 32 * i) };
+		data[i] = (struct __user_cap_data_struct) { .effective = (uint32_t)(effective >> 32 * i),
+							    .permitted = (uint32_t)(permitted >> 32 * i),
+							    .inheritable = (uint32_t)(inheritable >> 32 * i) };
 	(void)batch_call(b, "cannot set capabilities", SYS_capset, bdata(batch_put(b, &head, sizeof head)),
 			 bdata(batch_put(b, data, sizeof data)));
 }
@@ -186,11 +189,12 @@ static bool same_groups(const Godwit__Ckpt__Creds *a, const Godwit__Ckpt__Creds 
 
 static bool same_creds(const Godwit__Ckpt__Creds *a, const Godwit__Ckpt__Creds *b)
 {
-	return a->uid == b->uid && a->euid == b->euid && a->suid == b->suid && a->fsuid == b->fsuid && a->gid == b->gid &&
-	       a->egid == b->egid && a->sgid == b->sgid && a->fsgid == b->fsgid && same_groups(a, b) &&
-	       a->cap_permitted == b->cap_permitted && a->cap_effective == b->cap_effective &&
+	return a->uid == b->uid && a->euid == b->euid && a->suid == b->suid && a->fsuid == b->fsuid &&
+	       a->gid == b->gid && a->egid == b->egid && a->sgid == b->sgid && a->fsgid == b->fsgid &&
+	       same_groups(a, b) && a->cap_permitted == b->cap_permitted && a->cap_effective == b->cap_effective &&
 	       a->cap_inheritable == b->cap_inheritable && a->cap_bounding == b->cap_bounding &&
-	       a->cap_ambient == b->cap_ambient && a->no_new_privs == b->no_new_privs && a->securebits == b->securebits;
+	       a->cap_ambient == b->cap_ambient && a->no_new_privs == b->no_new_privs &&
+	       a->securebits == b->securebits;
 }
 
 static void queue_all(struct batch *b, const Godwit__Ckpt__Creds *have, const Godwit__Ckpt__Creds *want)
@@ -198,10 +202,12 @@ static void queue_all(struct batch *b, const Godwit__Ckpt__Creds *have, const Go
 	uint64_t drop = have->cap_bounding & ~want->cap_bounding;
 
 	queue_capset(b, have->cap_permitted, have->cap_permitted, want->cap_inheritable);
-	(void)batch_call(b, "cannot set securebits", SYS_prctl, bval(PR_SET_SECUREBITS), bval(SECBIT_NO_SETUID_FIXUP));
+	(void)batch_call(b, "cannot set securebits", SYS_prctl, bval(PR_SET_SECUREBITS),
+			 bval(SECBIT_NO_SETUID_FIXUP));
 	for (unsigned cap = 0; cap < 64; cap++)
 		if (drop >> cap & 1)
-			(void)batch_call(b, "cannot narrow the bounding set", SYS_prctl, bval(PR_CAPBSET_DROP), bval(cap));
+			(void)batch_call(b, "cannot narrow the bounding set", SYS_prctl, bval(PR_CAPBSET_DROP),
+					 bval(cap));
 	queue_ids(b, want);
 	for (unsigned cap = 0; cap < 64; cap++)
 		if (want->cap_ambient >> cap & 1)
@@ -221,7 +227,8 @@ static int creds_restore_thread(struct state_target *d, struct remote_thread *t,
 	int r;
 
 	if (!want || want->n_groups > 4096)
-		return err_set(e, want ? -E2BIG : -EBADMSG, "thread %d: %s", m->tid, want ? "too many groups" : "no credentials");
+		return err_set(e, want ? -E2BIG : -EBADMSG, "thread %d: %s", m->tid,
+			       want ? "too many groups" : "no credentials");
 	r = read_creds(d->proc, t->tid, &have, e);
 	if (r == 0 && !same_creds(&have, want)) {
 		r = state_room(d, t, b, 150, want->n_groups * sizeof(uint32_t) + 256, e);

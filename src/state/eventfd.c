@@ -16,7 +16,8 @@ void eventfd_fill(Godwit__Ckpt__OpenFile *m, const struct fdinfo *info)
 
 int eventfd_target_open(const Godwit__Ckpt__OpenFile *m)
 {
-	int fd = eventfd(0, EFD_CLOEXEC | (m->semaphore ? EFD_SEMAPHORE : 0) | (m->flags & O_NONBLOCK ? EFD_NONBLOCK : 0));
+	int fd = eventfd(0, EFD_CLOEXEC | (m->semaphore ? EFD_SEMAPHORE : 0) |
+				    (m->flags & O_NONBLOCK ? EFD_NONBLOCK : 0));
 
 	return fd < 0 ? -errno : fd;
 }

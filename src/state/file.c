@@ -126,7 +126,8 @@ static int refuse_late(struct state_source *s, struct err *e)
 
 	for (size_t i = 0; i < t->n_entries; i++)
 		if (t->entries[i]->seen && t->entries[i]->why)
-			return err_set(e, -EOPNOTSUPP, "pid %d fd %d: %s", s->vpid, t->entries[i]->fd, t->entries[i]->why);
+			return err_set(e, -EOPNOTSUPP, "pid %d fd %d: %s", s->vpid, t->entries[i]->fd,
+				       t->entries[i]->why);
 	return 0;
 }
 
@@ -191,16 +192,18 @@ static int ask_rest(struct state_source *s, const struct cloexec_answer *known, 
 
 		batch_init(b);
 		for (; i < t->n_fds && batch_fits(b, 1, 0); i++)
-			if (!bsearch(&(struct cloexec_answer){ .fd = t->fds[i].fd }, known, n_known, sizeof *known, order_answer))
-				(void)batch_call(b, "F_GETFD", SYS_fcntl, bval((uint64_t)t->fds[i].fd), bval(F_GETFD));
+			if (!bsearch(&(struct cloexec_answer) { .fd = t->fds[i].fd }, known, n_known,
+				     sizeof *known, order_answer))
+				(void)batch_call(b, "F_GETFD", SYS_fcntl, bval((uint64_t)t->fds[i].fd),
+						 bval(F_GETFD));
 		if (b->n_calls) {
 			r = batch_run(s->remote, &s->remote->threads[0], b, e);
 			if (r < 0)
 				return r;
 		}
 		for (size_t call = 0; first < i; first++)
-			if (!bsearch(&(struct cloexec_answer){ .fd = t->fds[first].fd }, known, n_known, sizeof *known,
-				     order_answer))
+			if (!bsearch(&(struct cloexec_answer) { .fd = t->fds[first].fd }, known, n_known,
+				     sizeof *known, order_answer))
 				t->fds[first].cloexec = batch_ret(b, (int)call++) & FD_CLOEXEC;
 	}
 	return 0;
@@ -215,13 +218,13 @@ static int file_take(struct state_source *s, struct batch *b, struct err *e)
 	int fd, r;
 
 	for (size_t i = 0; i < n_known; i++)
-		known[i] = (struct cloexec_answer){ t->fds[i].fd, batch_ret(b, t->ask_first + (int)i) };
+		known[i] = (struct cloexec_answer) { t->fds[i].fd, batch_ret(b, t->ask_first + (int)i) };
 	r = file_table_look(s, true, e);
 	if (r < 0)
 		return r;
 	for (size_t i = 0; i < t->n_fds; i++) {
-		const struct cloexec_answer *a = bsearch(&(struct cloexec_answer){ .fd = t->fds[i].fd }, known, n_known,
-							 sizeof *known, order_answer);
+		const struct cloexec_answer *a = bsearch(&(struct cloexec_answer) { .fd = t->fds[i].fd }, known,
+							 n_known, sizeof *known, order_answer);
 
 		if (a)
 			t->fds[i].cloexec = a->ret > 0 && (a->ret & FD_CLOEXEC);
@@ -237,8 +240,9 @@ static int file_take(struct state_source *s, struct batch *b, struct err *e)
 		return r;
 	r = file_locks_find(s, &fd, words, sizeof words);
 	if (r)
-		return r < 0 ? err_code(e, r, "/proc/locks") :
-			       err_set(e, -EAGAIN, "pid %d fd %d holds a file lock or lease (%s); try again", s->vpid, fd, words);
+		return r < 0 ? err_code(e, r, "/proc/locks")
+			     : err_set(e, -EAGAIN, "pid %d fd %d holds a file lock or lease (%s); try again",
+				       s->vpid, fd, words);
 	r = file_sync(s, e);
 	if (r < 0)
 		return r;

@@ -37,9 +37,9 @@ struct file_io {
 /*
  * A file that is mapped (or is the executable). `fd` is any descriptor of it, O_PATH excepted, as from
  * /proc/PID/map_files or /proc/PID/exe; it is borrowed. `writes`: the mapping is shared and may be written through
- * (VM_SHARED and VM_MAYWRITE). Returns the id that Region.object carries, the same one for the same file and `writes`;
- * it stays the same from check to take. May be called in check, describe and take, in any order with file's own turn.
- * A file that cannot move is named in s->problems (if there is a list) and still gets an id.
+ * (VM_SHARED and VM_MAYWRITE). Returns the id that Region.object carries, the same one for the same file and
+ * `writes`; it stays the same from check to take. May be called in check, describe and take, in any order with
+ * file's own turn. A file that cannot move is named in s->problems (if there is a list) and still gets an id.
  */
 int file_add_mapped(struct state_source *s, int fd, bool writes, struct err *e) must_check;
 
@@ -48,8 +48,8 @@ int file_carry_serve(struct state_source *s, const struct file_io *io, struct er
 /* In the freeze: sends again what changed since it was served. */
 int file_carry_push(struct state_source *s, const struct file_io *io, struct err *e) must_check;
 
-/* Removes the probe files by which the destination has recognised shared file systems. Idempotent; describe does so, when
- * the destination has answered, and so does file_source_done(). */
+/* Removes the probe files by which the destination has recognised shared file systems. Idempotent; describe does
+ * so, when the destination has answered, and so does file_source_done(). */
 void file_probe_done(struct state_source *s);
 void file_source_done(struct state_source *s);
 
@@ -58,8 +58,8 @@ void file_source_done(struct state_source *s);
 int file_carry_fetch(struct state_target *d, const struct file_io *io, struct err *e) must_check;
 int file_carry_pull(struct state_target *d, const struct file_io *io, struct err *e) must_check;
 
-/* The file behind an id of Job.files, open for what its mappings need (O_RDWR if one of them writes, else O_RDONLY).
- * Borrowed: valid until file_target_done(). Works from file_carry_fetch() on. */
+/* The file behind an id of Job.files, open for what its mappings need (O_RDWR if one of them writes, else
+ * O_RDONLY). Borrowed: valid until file_target_done(). Works from file_carry_fetch() on. */
 int file_target_fd(struct state_target *d, uint32_t id, struct err *e) must_check;
 
 /* The migration was called off after all: what was made under a name goes when file_target_done() comes. */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What the destination says to the job's files before anything exists. Only what can never be put right is a problem:
- * a file that is only read can always be carried.
+ * What the destination says to the job's files before anything exists. Only what can never be put right is a
+ * problem: a file that is only read can always be carried.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -52,7 +52,8 @@ bool file_is_same(const Godwit__Ckpt__OpenFile *m, const struct stat *st, uint64
 {
 	const Godwit__Ckpt__FileContent *c = m->content;
 
-	/* A zero id is what file systems without one say. ctime cannot be set, so it tells clones of a disk apart once they differ. */
+	/* A zero id is what file systems without one say. ctime cannot be set, so it tells clones of a disk apart
+	 * once they differ. */
 	return c && c->fsid && c->fsid == fsid && m->ino == st->st_ino && m->size == (uint64_t)st->st_size &&
 	       c->mtime_ns == file_time_ns(&st->st_mtim) && c->ctime_ns == file_time_ns(&st->st_ctim);
 }
@@ -71,15 +72,17 @@ static void look_for_probe(struct file_targets *t, const Godwit__Ckpt__FileProbe
 	uint8_t found[64];
 	struct stat st;
 
-	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || p->nonce.len > sizeof found || p->nonce.len < 16)
+	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || p->nonce.len > sizeof found ||
+	    p->nonce.len < 16)
 		return;
 	if (fd_read_full(fd, found, p->nonce.len) < 0 || sodium_memcmp(found, p->nonce.data, p->nonce.len) != 0)
 		return;
 	t->shared = xrealloc(t->shared, (t->n_shared + 1) * sizeof *t->shared);
-	t->shared[t->n_shared++] = (struct shared_dev){ p->dev, st.st_dev };
+	t->shared[t->n_shared++] = (struct shared_dev) { p->dev, st.st_dev };
 }
 
-static void file_problem(struct state_target *d, const Godwit__Ckpt__OpenFile *m, const char *help, const char *reason)
+static void file_problem(struct state_target *d, const Godwit__Ckpt__OpenFile *m, const char *help,
+			 const char *reason)
 {
 	_cleanup_free_ char *object = xasprintf("file %s", m->path);
 
@@ -101,8 +104,9 @@ static void admit_carried(struct state_target *d, const Godwit__Ckpt__OpenFile *
 
 	if (here >= 0) {
 		if (!same_hash(here, st, m))
-			file_problem(d, m, "move the destination's file away, or put the file on a shared file system",
-				     "it is written by the job, and another file with that name is on the destination");
+			file_problem(
+				d, m, "move the destination's file away, or put the file on a shared file system",
+				"it is written by the job, and another file with that name is on the destination");
 		return;
 	}
 	*strrchr(parent, '/') = '\0';
@@ -147,8 +151,8 @@ static void admit_named(struct state_target *d, const Godwit__Ckpt__OpenFile *m)
 		return;
 	if (fd < 0 || fstat(fd, &st) < 0 || (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
 		file_problem(d, m, "make it on the destination, or close it",
-			     fd < 0 ? "the destination has nothing with that name" :
-				      "the destination has something else with that name");
+			     fd < 0 ? "the destination has nothing with that name"
+				    : "the destination has something else with that name");
 	else if (m->kind == KIND(DEVICE) && st.st_rdev != m->rdev)
 		file_problem(d, m, "repair the destination's /dev", "the destination's device has another number");
 	else if (m->kind == KIND(DIRECTORY) && m->pos && !file_is_shared(d->files, m, &st) &&
@@ -168,7 +172,8 @@ static void admit_directory(struct state_target *d, const char *what, const char
 	if (fd >= 0)
 		return;
 	object = xasprintf("directory %s", path);
-	problem_add(d->problems, 0, -1, object, "make it on the destination", "the job's %s is not on the destination", what);
+	problem_add(d->problems, 0, -1, object, "make it on the destination",
+		    "the job's %s is not on the destination", what);
 }
 
 int file_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, struct err *e)
@@ -192,7 +197,8 @@ int file_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, stru
 	admit_directory(d, "current directory", q->cwd);
 	admit_directory(d, "root directory", q->root);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && q->fds > limit.rlim_max)
-		problem_add(d->problems, 0, -1, "limit of open files", "raise the hard limit of procd on the destination",
+		problem_add(d->problems, 0, -1, "limit of open files",
+			    "raise the hard limit of procd on the destination",
 			    "the job has descriptor %u open, the destination allows %llu", q->fds - 1,
 			    (unsigned long long)limit.rlim_max);
 	return 0;

@@ -2,14 +2,14 @@
 /*
  * Carrying contents.
  *
- * Theory of operation. In prepare the destination looks at what it has under the names in the description and asks, in one message, for
- * what it lacks: each question may carry the hash of what stands there, so that equal files of equal name never
- * cross the wire. The source answers with parts, in order, holes left out, and remembers size and times of each file as of
- * *before* it read it. At the freeze it sends again whatever has changed since, without being asked, and the content of files
- * that were made and unlinked meanwhile.
+ * Theory of operation. In prepare the destination looks at what it has under the names in the description and
+ * asks, in one message, for what it lacks: each question may carry the hash of what stands there, so that equal
+ * files of equal name never cross the wire. The source answers with parts, in order, holes left out, and remembers
+ * size and times of each file as of *before* it read it. At the freeze it sends again whatever has changed since,
+ * without being asked, and the content of files that were made and unlinked meanwhile.
  *
- * A carried copy is an unnamed file (O_TMPFILE), so an attempt that fails leaves nothing. Only a written file that was asked
- * for with --carry gets its old name, and only if nothing is there.
+ * A carried copy is an unnamed file (O_TMPFILE), so an attempt that fails leaves nothing. Only a written file that
+ * was asked for with --carry gets its old name, and only if nothing is there.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +30,7 @@
 
 #define KIND(k) GODWIT__CKPT__OPEN_FILE__KIND__##k
 #define PART_BYTES (256u * 1024)
-#define TICK_NS 20000000		/* timestamps may be this coarse */
+#define TICK_NS 20000000	    /* timestamps may be this coarse */
 #define LATE_BYTES_MAX (256u << 20) /* one file, made and unlinked while the migration was prepared */
 
 int file_frame_send(const struct file_io *io, const void *msg, size_t len, struct err *e)
@@ -98,7 +98,8 @@ static int open_to_read(struct state_source *s, const struct file_entry *f, stru
 	return fd < 0 ? err_errno(e, "reading %s to carry it", f->m->path) : fd;
 }
 
-static int send_extent(const struct file_io *io, uint32_t id, int fd, off_t from, off_t to, uint8_t *buf, struct err *e)
+static int send_extent(const struct file_io *io, uint32_t id, int fd, off_t from, off_t to, uint8_t *buf,
+		       struct err *e)
 {
 	while (from < to) {
 		Godwit__Ckpt__FilePart part = GODWIT__CKPT__FILE_PART__INIT;
@@ -169,14 +170,15 @@ static bool want_is_answered(int fd, const struct stat *st, const Godwit__Ckpt__
 	uint8_t hash[FILE_HASH_LEN];
 
 	/* What the destination sees is what we see at this moment: one file, still growing perhaps. */
-	if (w->ctime_ns && w->ctime_ns == file_time_ns(&st->st_ctim) && w->mtime_ns == file_time_ns(&st->st_mtim) &&
-	    w->size == (uint64_t)st->st_size)
+	if (w->ctime_ns && w->ctime_ns == file_time_ns(&st->st_ctim) &&
+	    w->mtime_ns == file_time_ns(&st->st_mtim) && w->size == (uint64_t)st->st_size)
 		return true;
-	return w->hash.len == sizeof hash && w->size == (uint64_t)st->st_size && file_hash(fd, st, hash, NULL) == 0 &&
-	       memcmp(hash, w->hash.data, sizeof hash) == 0;
+	return w->hash.len == sizeof hash && w->size == (uint64_t)st->st_size &&
+	       file_hash(fd, st, hash, NULL) == 0 && memcmp(hash, w->hash.data, sizeof hash) == 0;
 }
 
-static int serve_one(struct state_source *s, const struct file_io *io, const Godwit__Ckpt__FileWant *w, struct err *e)
+static int serve_one(struct state_source *s, const struct file_io *io, const Godwit__Ckpt__FileWant *w,
+		     struct err *e)
 {
 	struct file_table *t = s->files;
 	Godwit__Ckpt__FilePart same = GODWIT__CKPT__FILE_PART__INIT;
@@ -230,7 +232,8 @@ static bool has_changed(const struct file_entry *f, const struct stat *st)
 	if (f->served_size != st->st_size || f->served_mtime_ns != file_time_ns(&st->st_mtim) ||
 	    f->served_ctime_ns != file_time_ns(&st->st_ctim))
 		return true;
-	/* A store through a shared mapping moves no timestamp where pages are dirty already; a write in the tick of the reading none either. */
+	/* A store through a shared mapping moves no timestamp where pages are dirty already; a write in the tick
+	 * of the reading none either. */
 	return (f->m->writes && f->m->mapped_only) || f->served_at_ns - f->served_mtime_ns < TICK_NS;
 }
 
@@ -239,7 +242,8 @@ static bool other_entry_maps(const struct file_table *t, const struct file_entry
 	for (size_t i = 0; i < t->n_entries; i++) {
 		const Godwit__Ckpt__OpenFile *m = t->entries[i]->m;
 
-		if (t->entries[i]->seen && m->mapped_only && m->writes && m->dev == f->m->dev && m->ino == f->m->ino)
+		if (t->entries[i]->seen && m->mapped_only && m->writes && m->dev == f->m->dev &&
+		    m->ino == f->m->ino)
 			return true;
 	}
 	return false;
@@ -297,7 +301,8 @@ static int make_unnamed(const struct state_target *d, const Godwit__Ckpt__OpenFi
 		struct statvfs fs;
 		int fd;
 
-		if (!dirs[i] || !dirs[i][0] || statvfs(dirs[i], &fs) < 0 || ((fs.f_flag & ST_NOEXEC) && (m->mode & 0111)))
+		if (!dirs[i] || !dirs[i][0] || statvfs(dirs[i], &fs) < 0 ||
+		    ((fs.f_flag & ST_NOEXEC) && (m->mode & 0111)))
 			continue;
 		fd = open(dirs[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 		if (fd >= 0)
@@ -397,9 +402,10 @@ static int home_write(struct file_home *h, const Godwit__Ckpt__FilePart *part, s
 
 static int home_must_not_differ(const struct file_home *h, struct err *e)
 {
-	return err_set(e, -EEXIST,
-		       "%s is written by the job, and another file with that name is on the destination; move it away",
-		       h->m->path);
+	return err_set(
+		e, -EEXIST,
+		"%s is written by the job, and another file with that name is on the destination; move it away",
+		h->m->path);
 }
 
 static int take_part(struct state_target *d, const Godwit__Ckpt__FilePart *part, struct err *e)
@@ -425,7 +431,8 @@ static int take_part(struct state_target *d, const Godwit__Ckpt__FilePart *part,
 	return r;
 }
 
-/* A file that somebody has open for writing cannot become anyone's executable (ETXTBSY), so copies are closed when they are complete. */
+/* A file that somebody has open for writing cannot become anyone's executable (ETXTBSY), so copies are closed when
+ * they are complete. */
 static int close_writable(struct file_targets *t, struct err *e)
 {
 	for (size_t i = 0; i < t->n_homes; i++) {
@@ -468,7 +475,8 @@ static int take_parts(struct state_target *d, const struct file_io *io, struct e
 	return close_writable(d->files, e);
 }
 
-/* What of this home is here; leaves `base` at it if it may serve. `want` is filled if the source has to be asked. */
+/* What of this home is here; leaves `base` at it if it may serve. `want` is filled if the source has to be asked.
+ */
 static int home_settle(struct state_target *d, struct file_home *h, Godwit__Ckpt__FileWant *want, struct err *e)
 {
 	_cleanup_fd_ int fd = -EBADF;
@@ -484,7 +492,9 @@ static int home_settle(struct state_target *d, struct file_home *h, Godwit__Ckpt
 	if (fd < 0) {
 		h->may_place = h->writes && d->carry;
 		if (h->writes && !d->carry)
-			return err_set(e, -ENOENT, "%s is written by the job, and the destination does not have it", h->m->path);
+			return err_set(e, -ENOENT,
+				       "%s is written by the job, and the destination does not have it",
+				       h->m->path);
 		return 0;
 	}
 	fsid = file_fsid(fd);
@@ -493,7 +503,9 @@ static int home_settle(struct state_target *d, struct file_home *h, Godwit__Ckpt
 	else if (!h->writes && file_is_same(h->m, &st, fsid))
 		h->how = FILE_HOW_SAME;
 	else if (h->writes && !d->carry)
-		return err_set(e, -EXDEV, "%s is written by the job, and the destination does not see the same file", h->m->path);
+		return err_set(e, -EXDEV,
+			       "%s is written by the job, and the destination does not see the same file",
+			       h->m->path);
 	h->base = steal_fd(&fd);
 	if (h->how != FILE_HOW_NONE) {
 		h->wanted = false;

@@ -2,9 +2,10 @@
 /*
  * What is in a file: hashes with a memory, and probes for shared file systems.
  *
- * Size and time say nothing about another host's file, so contents are compared, by BLAKE2b. Hashing a few hundred libraries takes a second
- * of work that is the same at every migration; results are kept in a file below /run (which dies with the boot) under everything
- * that changes when a file's content does on this very host: device, inode, size, mtime, ctime.
+ * Size and time say nothing about another host's file, so contents are compared, by BLAKE2b. Hashing a few hundred
+ * libraries takes a second of work that is the same at every migration; results are kept in a file below /run
+ * (which dies with the boot) under everything that changes when a file's content does on this very host: device,
+ * inode, size, mtime, ctime.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -78,7 +79,8 @@ static int cache_open(int flags)
 	int fd = open(HASH_CACHE, flags | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct stat st;
 
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))) {
+	if (fd >= 0 &&
+	    (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) || st.st_uid != geteuid() || (st.st_mode & 022))) {
 		(void)close(fd);
 		return -EPERM;
 	}
@@ -236,7 +238,8 @@ int file_probe_make(struct state_source *s, struct err *e)
 		if (!t->entries[i]->seen || t->entries[i]->why || !m->writes || m->deleted ||
 		    m->kind != GODWIT__CKPT__OPEN_FILE__KIND__REGULAR || probe_exists(t, m->dev))
 			continue;
-		/* Where no probe can be made (a read-only directory) the next written file of that file system may serve. */
+		/* Where no probe can be made (a read-only directory) the next written file of that file system may
+		 * serve. */
 		(void)probe_add(s, m);
 	}
 	return 0;
@@ -255,7 +258,8 @@ void file_probe_done(struct state_source *s)
 
 /* --- written files of network file systems --- */
 
-/* The destination's client sees what the server has, so everything must have got there before it opens the file. */
+/* The destination's client sees what the server has, so everything must have got there before it opens the file.
+ */
 int file_sync(struct state_source *s, struct err *e)
 {
 	struct file_table *t = s->files;
@@ -264,7 +268,8 @@ int file_sync(struct state_source *s, struct err *e)
 		struct file_entry *f = t->entries[i];
 		_cleanup_fd_ int fd = -EBADF;
 
-		if (!f->seen || f->why || !f->m->writes || f->m->deleted || !f->m->content || !f->m->content->network)
+		if (!f->seen || f->why || !f->m->writes || f->m->deleted || !f->m->content ||
+		    !f->m->content->network)
 			continue;
 		fd = file_entry_open(s, f, e);
 		if (fd < 0)

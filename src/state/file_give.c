@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Descriptors reach the blank over a socket, up to 120 a message, and one batch there receives a message and puts each at its number.
+ * Descriptors reach the blank over a socket, up to 120 a message, and one batch there receives a message and puts
+ * each at its number.
  *
- * Theory of operation. A received descriptor takes the lowest free number, so where they will arrive is known beforehand, if it is known
- * which numbers are taken. Targets ascend, as do the free numbers, and the i-th target is never below the i-th free number: either it is
- * that number itself (the usual case: the job's numbers have no holes, and nothing is left to do), or a later one. So moving the last
- * arrival first never hits one that still waits, and two calls move each. What the kernel reports in the control message is compared
- * afterwards; a surprise ends the attempt.
+ * Theory of operation. A received descriptor takes the lowest free number, so where they will arrive is known
+ * beforehand, if it is known which numbers are taken. Targets ascend, as do the free numbers, and the i-th target
+ * is never below the i-th free number: either it is that number itself (the usual case: the job's numbers have no
+ * holes, and nothing is left to do), or a later one. So moving the last arrival first never hits one that still
+ * waits, and two calls move each. What the kernel reports in the control message is compared afterwards; a
+ * surprise ends the attempt.
  *
- * The socket itself stands at some number of the blank's; it is moved out of the way before the job's descriptors come.
+ * The socket itself stands at some number of the blank's; it is moved out of the way before the job's descriptors
+ * come.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -135,8 +138,9 @@ static struct inbox queue_receive(struct state_target *d, struct batch *b, size_
 
 	memcpy(batch_at(b, iov_at), &iov, sizeof iov);
 	memcpy(batch_at(b, header), &msg, sizeof msg);
-	(void)batch_call(b, "recvmsg", SYS_recvmsg, bval((uint64_t)d->agent_sock_there), bdata(header), bval(MSG_DONTWAIT));
-	return (struct inbox){ control };
+	(void)batch_call(b, "recvmsg", SYS_recvmsg, bval((uint64_t)d->agent_sock_there), bdata(header),
+			 bval(MSG_DONTWAIT));
+	return (struct inbox) { control };
 }
 
 static int inbox_fds(struct batch *b, struct inbox in, int *fds, size_t n, struct err *e)
@@ -151,8 +155,8 @@ static int inbox_fds(struct batch *b, struct inbox in, int *fds, size_t n, struc
 }
 
 /* One message. `slot` is where they will arrive; `taken` becomes what it will be afterwards. */
-static int give_some(struct state_target *d, struct batch *b, struct taken *taken, const struct file_give *list, size_t n,
-		     struct err *e)
+static int give_some(struct state_target *d, struct batch *b, struct taken *taken, const struct file_give *list,
+		     size_t n, struct err *e)
 {
 	unsigned slot[GIVE_MAX], at = 0;
 	int ours[GIVE_MAX], arrived[GIVE_MAX], r;
@@ -170,10 +174,12 @@ static int give_some(struct state_target *d, struct batch *b, struct taken *take
 
 		if (slot[i] == to) {
 			if (list[i].cloexec)
-				(void)batch_call(b, "F_SETFD", SYS_fcntl, bval(to), bval(F_SETFD), bval(FD_CLOEXEC));
+				(void)batch_call(b, "F_SETFD", SYS_fcntl, bval(to), bval(F_SETFD),
+						 bval(FD_CLOEXEC));
 			continue;
 		}
-		(void)batch_call(b, "dup3", SYS_dup3, bval(slot[i]), bval(to), bval(list[i].cloexec ? O_CLOEXEC : 0));
+		(void)batch_call(b, "dup3", SYS_dup3, bval(slot[i]), bval(to),
+				 bval(list[i].cloexec ? O_CLOEXEC : 0));
 		(void)batch_call(b, "close", SYS_close, bval(slot[i]));
 	}
 	for (size_t i = 0; i < n; i++)
@@ -191,7 +197,8 @@ static int give_some(struct state_target *d, struct batch *b, struct taken *take
 		return r;
 	for (size_t i = 0; i < n; i++)
 		if (arrived[i] != (int)slot[i])
-			return err_set(e, -EPROTO, "a descriptor arrived at number %d, not %u", arrived[i], slot[i]);
+			return err_set(e, -EPROTO, "a descriptor arrived at number %d, not %u", arrived[i],
+				       slot[i]);
 	return 0;
 }
 

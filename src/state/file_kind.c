@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What a descriptor is: its kind for the checkpoint message, or the words by which the check stage refuses it. The tables
- * name every kind that the kernel has and godwit does not move yet, so that the user reads "io_uring", not "inode type 0".
+ * What a descriptor is: its kind for the checkpoint message, or the words by which the check stage refuses it. The
+ * tables name every kind that the kernel has and godwit does not move yet, so that the user reads "io_uring", not
+ * "inode type 0".
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -38,8 +39,10 @@ struct words {
 static const char close_it[] = "close it before the job moves";
 
 static const struct words anon_words[] = {
-	{ "[eventpoll]", "an epoll instance", "let the program use poll() or select(), or wait for a version that moves epoll" },
-	{ "[io_uring]", "an io_uring", "let the program use its other I/O back end (many have an option or a variable for it)" },
+	{ "[eventpoll]", "an epoll instance",
+	  "let the program use poll() or select(), or wait for a version that moves epoll" },
+	{ "[io_uring]", "an io_uring",
+	  "let the program use its other I/O back end (many have an option or a variable for it)" },
 	{ "inotify", "an inotify watch", "switch off the program's file watching, or let it poll" },
 	{ "[fanotify]", "a fanotify group", close_it },
 	{ "[signalfd]", "a signalfd", "let the program use sigwaitinfo() or handlers" },
@@ -210,7 +213,8 @@ static void classify_regular(struct state_source *s, const struct fd_seen *seen,
 	f->m->writes = f->m->writes || (seen->flags & O_ACCMODE) != O_RDONLY;
 	for (size_t i = 0; i < ARRAY_LEN(fs_words); i++)
 		if ((uint32_t)fs->f_type == fs_words[i].type) {
-			file_refuse(f, fs_words[i].help, "it is %s, which cannot move yet (%s)", fs_words[i].what, name);
+			file_refuse(f, fs_words[i].help, "it is %s, which cannot move yet (%s)", fs_words[i].what,
+				    name);
 			return;
 		}
 	fill_content(f->m, &seen->st, fs);
@@ -226,12 +230,14 @@ static void classify_regular(struct state_source *s, const struct fd_seen *seen,
 		return;
 	refuse_words(f, magic_names, name);
 	if (!f->why && seen->st.st_nlink && f->m->writes)
-		file_refuse(f, "close it, or rename the file back",
-			    "its name %s was taken away, and it is written under another name that cannot be known", name);
+		file_refuse(
+			f, "close it, or rename the file back",
+			"its name %s was taken away, and it is written under another name that cannot be known",
+			name);
 }
 
-static void classify_directory(struct state_source *s, const struct fd_seen *seen, struct file_entry *f, char *name,
-			       const struct statfs *fs)
+static void classify_directory(struct state_source *s, const struct fd_seen *seen, struct file_entry *f,
+			       char *name, const struct statfs *fs)
 {
 	f->m->kind = KIND(DIRECTORY);
 	fill_content(f->m, &seen->st, fs);
@@ -239,7 +245,8 @@ static void classify_directory(struct state_source *s, const struct fd_seen *see
 	if (fs->f_type == CGROUP2_SUPER_MAGIC || fs->f_type == CGROUP_SUPER_MAGIC)
 		file_refuse(f, close_it, "it is a directory of the cgroup tree (%s)", name);
 	else if (f->m->deleted && fs->f_type != PROC_SUPER_MAGIC)
-		file_refuse(f, "close it, or make the directory again", "it is a directory that was removed (%s)", name);
+		file_refuse(f, "close it, or make the directory again", "it is a directory that was removed (%s)",
+			    name);
 }
 
 static const Godwit__Mover__Stream *find_stream(const struct state_source *s, const struct stat *st)
@@ -247,9 +254,9 @@ static const Godwit__Mover__Stream *find_stream(const struct state_source *s, co
 	for (size_t i = 0; i < s->n_streams; i++) {
 		const Godwit__Mover__Stream *m = s->streams[i];
 
-		if (m->kind == GODWIT__MOVER__STREAM__KIND__PTY_SLAVE ? S_ISCHR(st->st_mode) && m->rdev == st->st_rdev :
-									S_ISFIFO(st->st_mode) && m->dev == st->st_dev &&
-										m->ino == st->st_ino)
+		if (m->kind == GODWIT__MOVER__STREAM__KIND__PTY_SLAVE
+			    ? S_ISCHR(st->st_mode) && m->rdev == st->st_rdev
+			    : S_ISFIFO(st->st_mode) && m->dev == st->st_dev && m->ino == st->st_ino)
 			return m;
 	}
 	return NULL;
@@ -270,7 +277,8 @@ static void classify_device(struct state_source *s, const struct fd_seen *seen, 
 	settle_name(s->files, f, name, &seen->st);
 	if (S_ISBLK(seen->st.st_mode)) {
 		file_refuse(f, close_it, "it is the block device %u:%u (%s)", major_nr, minor_nr, name);
-	} else if (major_nr == 1 && (minor_nr == 3 || minor_nr == 5 || minor_nr == 7 || minor_nr == 8 || minor_nr == 9)) {
+	} else if (major_nr == 1 &&
+		   (minor_nr == 3 || minor_nr == 5 || minor_nr == 7 || minor_nr == 8 || minor_nr == 9)) {
 		f->m->kind = KIND(DEVICE);
 		if (f->m->deleted)
 			file_refuse(f, close_it, "its device node %s was removed", name);
@@ -285,13 +293,13 @@ static void classify_device(struct state_source *s, const struct fd_seen *seen, 
 		file_refuse(f, "start it with godwit run, which gives it a terminal that moves along",
 			    "it is %s, a terminal that does not belong to the job", name);
 	} else {
-		file_refuse(f, "devices cannot move; close it", "it is the character device %u:%u (%s)", major_nr, minor_nr,
-			    name);
+		file_refuse(f, "devices cannot move; close it", "it is the character device %u:%u (%s)", major_nr,
+			    minor_nr, name);
 	}
 }
 
-static int classify_fifo(struct state_source *s, const struct fd_seen *seen, int here, struct file_entry *f, char *name,
-			 struct err *e)
+static int classify_fifo(struct state_source *s, const struct fd_seen *seen, int here, struct file_entry *f,
+			 char *name, struct err *e)
 {
 	if (strncmp(name, "pipe:[", 6) == 0) {
 		f->m->kind = KIND(PIPE);
@@ -302,8 +310,8 @@ static int classify_fifo(struct state_source *s, const struct fd_seen *seen, int
 	return pipe_note(s, f, here, seen, f->m->deleted ? NULL : f->m->path, e);
 }
 
-static int classify_anon(struct state_source *s, const struct fd_seen *seen, struct file_entry *f, const char *name,
-			 struct err *e)
+static int classify_anon(struct state_source *s, const struct fd_seen *seen, struct file_entry *f,
+			 const char *name, struct err *e)
 {
 	static const char prefix[] = "anon_inode:";
 	struct fdinfo info;
@@ -330,11 +338,13 @@ static int classify_path(struct state_source *s, const struct fd_seen *seen, str
 	fill_content(f->m, &seen->st, fs);
 	settle_name(s->files, f, name, &seen->st);
 	if (f->m->deleted && fs->f_type != PROC_SUPER_MAGIC)
-		file_refuse(f, close_it, "it is an O_PATH handle of something that has no name any more (%s)", name);
+		file_refuse(f, close_it, "it is an O_PATH handle of something that has no name any more (%s)",
+			    name);
 	return 0;
 }
 
-int file_classify(struct state_source *s, const struct fd_seen *seen, int here, struct file_entry *f, struct err *e)
+int file_classify(struct state_source *s, const struct fd_seen *seen, int here, struct file_entry *f,
+		  struct err *e)
 {
 	const Godwit__Mover__Stream *stream = find_stream(s, &seen->st);
 	char link[64], name[FILE_PATH_MAX + 1];

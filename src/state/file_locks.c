@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Locks and leases do not move yet, and must not be lost either. /proc/locks is one short read for the whole host; only if it names
- * an inode that the job has open is fdinfo asked which lock that is.
+ * Locks and leases do not move yet, and must not be lost either. /proc/locks is one short read for the whole host;
+ * only if it names an inode that the job has open is fdinfo asked which lock that is.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -56,7 +56,8 @@ int file_fdinfo_read(int proc, int fd, struct fdinfo *ret)
 	return file_fdinfo_parse(text, ret);
 }
 
-/* One line of /proc/locks: "1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiters have "->" after the number. */
+/* One line of /proc/locks: "1: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF"; waiters have "->" after the number.
+ */
 static bool line_inode(const char *line, uint64_t *ret_ino)
 {
 	const char *at = line;
@@ -79,7 +80,8 @@ static int find_on_inode(struct state_source *s, uint64_t ino, int *ret_fd, char
 	for (size_t i = 0; i < t->n_fds; i++) {
 		struct fdinfo info;
 
-		if (t->fds[i].st.st_ino != ino || file_fdinfo_read(s->proc, t->fds[i].fd, &info) < 0 || !info.lock[0])
+		if (t->fds[i].st.st_ino != ino || file_fdinfo_read(s->proc, t->fds[i].fd, &info) < 0 ||
+		    !info.lock[0])
 			continue;
 		*ret_fd = t->fds[i].fd;
 		(void)snprintf(words, len, "%s", info.lock);

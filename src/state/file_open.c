@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The job's open file descriptions, made anew at the destination, as seen in the job's mount namespace. Everything that the source says is
- * hostile until checked: names are resolved below the namespace's root and must lead to the kind of thing they are said to be.
+ * The job's open file descriptions, made anew at the destination, as seen in the job's mount namespace. Everything
+ * that the source says is hostile until checked: names are resolved below the namespace's root and must lead to
+ * the kind of thing they are said to be.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -17,7 +18,9 @@
 #include "state/file_target.h"
 
 #define KIND(k) GODWIT__CKPT__OPEN_FILE__KIND__##k
-#define OPEN_FLAGS_MADE_ONCE (O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | (O_TMPFILE & ~O_DIRECTORY) | O_ASYNC | O_CLOEXEC)
+#define OPEN_FLAGS_MADE_ONCE                                                                                      \
+	(O_CREAT | O_EXCL | O_TRUNC | O_NOCTTY | (O_TMPFILE & ~O_DIRECTORY) | O_ASYNC | O_CLOEXEC)
+#define LARGEFILE 0100000 /* the kernel's O_LARGEFILE; libc's is 0 */
 #define FILES_MAX (2 * FILE_FDS_MAX)
 
 static int open_root(const struct state_target *d)
@@ -64,8 +67,9 @@ int file_home_of(struct state_target *d, const Godwit__Ckpt__OpenFile *m)
 			return (int)i;
 	if (!(t->n_homes & (t->n_homes - 1)))
 		t->homes = xrealloc(t->homes, sizeof(*t->homes) * (t->n_homes ? 2 * t->n_homes : 1));
-	t->homes[t->n_homes++] = (struct file_home){ .dev = m->dev, .ino = m->ino, .base = -EBADF, .m = m,
-						     .network = m->content && m->content->network };
+	t->homes[t->n_homes++] = (struct file_home) {
+		.dev = m->dev, .ino = m->ino, .base = -EBADF, .m = m, .network = m->content && m->content->network
+	};
 	return (int)t->n_homes;
 }
 
@@ -81,7 +85,8 @@ static int check_message(const Godwit__Ckpt__OpenFile *m, struct err *e)
 	return 0;
 }
 
-int file_targets_add(struct state_target *d, const Godwit__Ckpt__OpenFile *m, struct file_target **ret, struct err *e)
+int file_targets_add(struct state_target *d, const Godwit__Ckpt__OpenFile *m, struct file_target **ret,
+		     struct err *e)
 {
 	struct file_targets *t = file_targets_get(d);
 	struct file_target *f = file_targets_find(t, m->id);
@@ -127,6 +132,18 @@ int file_reopen(int base, uint64_t flags)
 	return fd < 0 ? -errno : fd;
 }
 
+/* An end of a pipe as pipe() made it has no O_LARGEFILE, one that was opened by name has: there is one of the
+ * former kind for each end. */
+int file_take_end(int end, uint64_t flags)
+{
+	int fd;
+
+	if (flags & LARGEFILE)
+		return file_reopen(end, flags & ~(uint64_t)O_DIRECT);
+	fd = fcntl(end, F_DUPFD_CLOEXEC, 3);
+	return fd < 0 ? -errno : fd;
+}
+
 static bool is_process_text(const Godwit__Ckpt__OpenFile *m)
 {
 	return m->fs_type == PROC_SUPER_MAGIC || m->fs_type == SYSFS_MAGIC;
@@ -142,10 +159,13 @@ static int settle_late(struct state_target *d, struct file_home *h, struct err *
 		return err_set(e, -EAGAIN, "%s was made while the migration was prepared; try again", h->m->path);
 	fd = file_open_path(d->files->root, h->m->path, O_PATH);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
-		return err_set(e, -EAGAIN, "%s was opened while the migration was prepared, and is not here; try again", h->m->path);
+		return err_set(e, -EAGAIN,
+			       "%s was opened while the migration was prepared, and is not here; try again",
+			       h->m->path);
 	if (!is_process_text(h->m) && !file_is_shared(d->files, h->m, &st) &&
 	    (h->m->writes || !file_is_same(h->m, &st, file_fsid(fd))))
-		return err_set(e, -EAGAIN, "%s was opened while the migration was prepared, and differs here; try again",
+		return err_set(e, -EAGAIN,
+			       "%s was opened while the migration was prepared, and differs here; try again",
 			       h->m->path);
 	h->base = steal_fd(&fd);
 	h->how = FILE_HOW_SHARED;
@@ -164,7 +184,8 @@ static int open_regular(struct state_target *d, struct file_target *f, uint64_t 
 	}
 	fd = file_reopen(h->base, flags);
 	if (fd == -EINVAL && (flags & O_DIRECT))
-		return err_set(e, fd, "%s is open with O_DIRECT, which the file system here does not have", f->m->path);
+		return err_set(e, fd, "%s is open with O_DIRECT, which the file system here does not have",
+			       f->m->path);
 	return fd < 0 ? err_code(e, fd, "opening %s", f->m->path) : fd;
 }
 
@@ -194,7 +215,7 @@ static int open_stream(struct state_target *d, const Godwit__Ckpt__OpenFile *m, 
 
 		if (d->streams[i]->index != m->stream)
 			continue;
-		fd = file_reopen(d->stream_fds[i], m->flags & ~(uint64_t)O_DIRECT);
+		fd = file_take_end(d->stream_fds[i], m->flags);
 		return fd < 0 ? err_code(e, fd, "standard stream %u", m->stream) : fd;
 	}
 	return err_set(e, -EBADMSG, "the job uses standard stream %u, which it does not have", m->stream);
@@ -260,11 +281,12 @@ int file_open_target(struct state_target *d, struct file_target *f, struct err *
 	return f->fd < 0 ? 0 : set_state(f, e);
 }
 
-/* Written files of network file systems are opened only when the source has synced them at the freeze: the client here
- * looks at the server when a file is opened, and at no other time. */
+/* Written files of network file systems are opened only when the source has synced them at the freeze: the client
+ * here looks at the server when a file is opened, and at no other time. */
 static bool must_wait(const struct file_targets *t, const struct file_target *f)
 {
-	return f->home && t->homes[f->home - 1].network && t->homes[f->home - 1].how == FILE_HOW_SHARED && f->m->writes;
+	return f->home && t->homes[f->home - 1].network && t->homes[f->home - 1].how == FILE_HOW_SHARED &&
+	       f->m->writes;
 }
 
 int file_open_all(struct state_target *d, bool late, struct err *e)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The module "file" at the destination. Prepare makes every description and gives the blank every descriptor, from what the source said before
- * the freeze; restore corrects offsets and flags on our own copies of the same descriptions, which costs no call in the
- * blank, and gives or closes only the descriptors that changed.
+ * The module "file" at the destination. Prepare makes every description and gives the blank every descriptor, from
+ * what the source said before the freeze; restore corrects offsets and flags on our own copies of the same
+ * descriptions, which costs no call in the blank, and gives or closes only the descriptors that changed.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -69,7 +69,7 @@ static void remember_given(struct state_target *d)
 		const struct file_target *f = file_targets_find(t, m->file);
 
 		if (f && (f->fd >= 0 || (f->there_only && given_find(t, m->fd))))
-			list[n++] = (struct file_given){ m->fd, m->file, m->cloexec };
+			list[n++] = (struct file_given) { m->fd, m->file, m->cloexec };
 	}
 	free(t->given);
 	t->given = list;
@@ -98,7 +98,7 @@ static int give_missing(struct state_target *d, bool late, struct err *e)
 			return err_set(e, -EBADMSG, "descriptor %u has no file", m->fd);
 		if (old && old->file == m->file && old->cloexec == m->cloexec)
 			continue;
-		list[n++] = (struct file_give){ (int)m->fd, f->fd, m->cloexec };
+		list[n++] = (struct file_give) { (int)m->fd, f->fd, m->cloexec };
 	}
 	r = n ? file_give(d, list, n, e) : 0;
 	return r;
@@ -123,13 +123,14 @@ static int open_there(struct state_target *d, struct err *e)
 		if (!f || !f->there_only || !first || given_find(t, p->descriptors[i]->fd))
 			continue;
 		batch_init(b);
-		opened = batch_call(b, "opening /dev/tty", SYS_openat, bval((uint64_t)AT_FDCWD), bdata(batch_put(b, tty, sizeof tty)),
-				    bval(flags | O_CLOEXEC | O_NOCTTY));
+		opened = batch_call(b, "opening /dev/tty", SYS_openat, bval((uint64_t)AT_FDCWD),
+				    bdata(batch_put(b, tty, sizeof tty)), bval(flags | O_CLOEXEC | O_NOCTTY));
 		for (size_t k = i; k < p->n_descriptors && batch_fits(b, 2, 0); k++) {
 			const Godwit__Ckpt__Descriptor *m = p->descriptors[k];
 
 			if (m->file == f->id)
-				(void)batch_call(b, "dup3", SYS_dup3, bres(opened), bval(m->fd), bval(m->cloexec ? O_CLOEXEC : 0));
+				(void)batch_call(b, "dup3", SYS_dup3, bres(opened), bval(m->fd),
+						 bval(m->cloexec ? O_CLOEXEC : 0));
 		}
 		(void)batch_call(b, "close", SYS_close, bres(opened));
 		r = batch_run(d->remote, &d->remote->threads[0], b, e);
@@ -181,7 +182,8 @@ static int take_terminal(struct state_target *d, struct err *e)
 
 	if (ours < 0 || !d->process->misc || !d->process->misc->has_tty)
 		return 0;
-	r = remote_put_fds(d->remote, &d->remote->threads[0], d->agent_sock, d->agent_sock_there, &ours, 1, &there, e);
+	r = remote_put_fds(d->remote, &d->remote->threads[0], d->agent_sock, d->agent_sock_there, &ours, 1, &there,
+			   e);
 	if (r < 0)
 		return r;
 	b = xmalloc(sizeof *b);
@@ -216,7 +218,8 @@ int file_prepare(struct state_target *d, struct err *e)
 	return 0;
 }
 
-static int check_unchanged(struct state_target *d, const struct file_target *f, const Godwit__Ckpt__OpenFile *early, struct err *e)
+static int check_unchanged(struct state_target *d, const struct file_target *f,
+			   const Godwit__Ckpt__OpenFile *early, struct err *e)
 {
 	const struct file_home *h = f->home ? &d->files->homes[f->home - 1] : NULL;
 
@@ -225,9 +228,9 @@ static int check_unchanged(struct state_target *d, const struct file_target *f, 
 	if (early->content->mtime_ns == f->m->content->mtime_ns && early->size == f->m->size)
 		return 0;
 	/* One inode on both hosts that grew is one growing file; equal contents that part are two. */
-	return early->ino == f->m->ino && early->content->fsid ?
-		       0 :
-		       err_set(e, -EAGAIN, "%s changed while the migration was prepared; try again", f->m->path);
+	return early->ino == f->m->ino && early->content->fsid
+		       ? 0
+		       : err_set(e, -EAGAIN, "%s changed while the migration was prepared; try again", f->m->path);
 }
 
 /* d->early is the description: what was compared then must not have changed since. */
@@ -279,7 +282,7 @@ static int adopt_final(struct state_target *d, struct err *e)
 int file_restore(struct state_target *d, struct batch *b, struct err *e)
 {
 	int (*const steps[])(struct state_target *, struct err *) = { check_descriptors, adopt_final, check_same,
-									  close_surplus };
+								      close_surplus };
 	int r;
 
 	for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
@@ -318,7 +321,8 @@ static pid_t owner_here(const struct state_target *d, const Godwit__Ckpt__Owner 
 	return 0;
 }
 
-/* The kernel notes who set the owner, to judge later whether a signal may be sent; so we are that user for a moment. */
+/* The kernel notes who set the owner, to judge later whether a signal may be sent; so we are that user for a
+ * moment. */
 static int set_owner(const struct state_target *d, const struct file_target *f, struct err *e)
 {
 	const Godwit__Ckpt__Owner *o = f->m->owner;
@@ -349,10 +353,20 @@ static int set_async(struct state_target *d, const struct file_target *f, struct
 			continue;
 		if (!batch_fits(b, 1, 0))
 			return err_set(e, -E2BIG, "too many descriptors with O_ASYNC");
-		(void)batch_call(b, "O_ASYNC", SYS_fcntl, bval(p->descriptors[i]->fd), bval(F_SETFL), bval(f->m->flags & settable));
+		(void)batch_call(b, "O_ASYNC", SYS_fcntl, bval(p->descriptors[i]->fd), bval(F_SETFL),
+				 bval(f->m->flags & settable));
 		return 0;
 	}
 	return 0;
+}
+
+/* The job has them all; ours would keep its pipes from ending. */
+static void close_ours(struct file_targets *t)
+{
+	for (size_t i = 0; i < t->n; i++) {
+		fd_close(&t->v[i].fd);
+		fd_close(&t->v[i].map_fd);
+	}
 }
 
 static int owner_restore(struct state_target *d, struct batch *b, struct err *e)
@@ -372,6 +386,8 @@ static int owner_restore(struct state_target *d, struct batch *b, struct err *e)
 		if (r < 0)
 			return r;
 	}
+	if (t)
+		close_ours(t);
 	return 0;
 }
 

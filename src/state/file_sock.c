@@ -14,7 +14,8 @@
 #include "state/file_table.h"
 
 static const char help_tcp[] = "close the connection; connections will move with jobs that have their own network";
-static const char help_unix[] = "start the job without it (the program's options for the bus, the log or the display)";
+static const char help_unix[] =
+	"start the job without it (the program's options for the bus, the log or the display)";
 static const char help_any[] = "close it before the job moves";
 
 union sockaddr_any {
@@ -40,7 +41,8 @@ static void address_words(const union sockaddr_any *a, socklen_t len, char *text
 		size_t n = len - offsetof(struct sockaddr_un, sun_path);
 
 		/* An abstract name begins with a zero byte and is shown as people write it, with an @. */
-		(void)snprintf(text, room, "%s%.*s", a->un.sun_path[0] ? "" : "@", (int)(a->un.sun_path[0] ? n : n - 1),
+		(void)snprintf(text, room, "%s%.*s", a->un.sun_path[0] ? "" : "@",
+			       (int)(a->un.sun_path[0] ? n : n - 1),
 			       a->un.sun_path[0] ? a->un.sun_path : a->un.sun_path + 1);
 	}
 }
@@ -85,18 +87,19 @@ static const char *type_word(int type)
 static void inet_words(int fd, int type, int protocol, char *words, size_t len)
 {
 	char here[128], there[128];
-	const char *what = protocol == IPPROTO_TCP  ? "TCP" :
-			   protocol == IPPROTO_UDP  ? "UDP" :
-			   protocol == 262	    ? "MPTCP" :
-			   protocol == IPPROTO_SCTP ? "SCTP" :
-			   type == SOCK_RAW	    ? "raw IP" :
-						      "IP";
+	const char *what = protocol == IPPROTO_TCP    ? "TCP"
+			   : protocol == IPPROTO_UDP  ? "UDP"
+			   : protocol == 262	      ? "MPTCP"
+			   : protocol == IPPROTO_SCTP ? "SCTP"
+			   : type == SOCK_RAW	      ? "raw IP"
+						      : "IP";
 
 	(void)name_of(fd, false, here, sizeof here);
 	if (option(fd, SO_ACCEPTCONN) == 1)
 		(void)snprintf(words, len, "%s socket listening on %s", what, here);
 	else if (name_of(fd, true, there, sizeof there))
-		(void)snprintf(words, len, type == SOCK_STREAM ? "%s connection to %s" : "%s socket talking to %s", what, there);
+		(void)snprintf(words, len, type == SOCK_STREAM ? "%s connection to %s" : "%s socket talking to %s",
+			       what, there);
 	else
 		(void)snprintf(words, len, "%s socket at %s", what, here);
 }
@@ -132,8 +135,9 @@ static void unix_words(int fd, int type, char *words, size_t len)
 	}
 	service = unix_service(there);
 	if (there[0])
-		(void)snprintf(words, len, "unix %s socket to %s%s%s%s", type_word(type), service ? service : there,
-			       service ? " (" : "", service ? there : "", service ? ")" : "");
+		(void)snprintf(words, len, "unix %s socket to %s%s%s%s", type_word(type),
+			       service ? service : there, service ? " (" : "", service ? there : "",
+			       service ? ")" : "");
 	else if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &cred_len) == 0 && cred.pid)
 		(void)snprintf(words, len, "unix %s socket to process %d", type_word(type), cred.pid);
 	else

@@ -2,14 +2,16 @@
 /*
  * Theory of operation.
  *
- * The job may have dup'ed a descriptor or inherited two of them from one open(): they share an offset and flags, and must do so at the
- * destination. Which do is found with kcmp(KCMP_FILE), which orders open file descriptions, so that n descriptors sort in n log n
- * comparisons; since sharers have the same inode, only descriptors of one inode are compared at all, and the usual job needs none.
+ * The job may have dup'ed a descriptor or inherited two of them from one open(): they share an offset and flags,
+ * and must do so at the destination. Which do is found with kcmp(KCMP_FILE), which orders open file descriptions,
+ * so that n descriptors sort in n log n comparisons; since sharers have the same inode, only descriptors of one
+ * inode are compared at all, and the usual job needs none.
  *
- * Everything is read from outside, through a short-lived copy of each descriptor (pidfd_getfd): 2 us apiece. Copies are never kept
- * while the job runs: a copy of the last write end of a pipe would delay an end of file, a copy of a locked file its unlocking.
- * So nothing seen while the job runs is more than a forecast, and file_table_look() is simply done once more at the freeze:
- * only what differs from the forecast is classified again.
+ * Everything is read from outside, through a short-lived copy of each descriptor (pidfd_getfd): 2 us apiece.
+ * Copies are never kept while the job runs: a copy of the last write end of a pipe would delay an end of file, a
+ * copy of a locked file its unlocking. So nothing seen while the job runs is more than a forecast, and
+ * file_table_look() is simply done once more at the freeze: only what differs from the forecast is classified
+ * again.
  */
 #include "state/file_table.h"
 
@@ -34,7 +36,8 @@ static int open_root(const struct state_source *s)
 	const char *at;
 	int fd;
 
-	/* Names are those of the mount namespace's root, where the parent (the shepherd) is when the job has chroot()ed. */
+	/* Names are those of the mount namespace's root, where the parent (the shepherd) is when the job has
+	 * chroot()ed. */
 	if (n == 1 && link[0] == '/')
 		return openat(s->proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
 	if (fd_slurp(s->proc, "status", 65536, &status) > 0 && (at = strstr(status, "\nPPid:"))) {
@@ -165,7 +168,8 @@ static int seen_read(const struct state_source *s, struct fd_seen *seen)
 }
 
 /* Reads all of the list; what vanished meanwhile (the job runs) is dropped. */
-static int seen_read_all(const struct state_source *s, struct fd_seen *list, size_t *n, bool stopped, struct err *e)
+static int seen_read_all(const struct state_source *s, struct fd_seen *list, size_t *n, bool stopped,
+			 struct err *e)
 {
 	size_t kept = 0;
 
@@ -218,7 +222,8 @@ static bool seen_same_description(const struct state_source *s, const struct fd_
 static struct file_entry *known_entry(const struct file_table *t, const struct fd_seen *group, size_t n)
 {
 	for (size_t i = 0; i < n; i++) {
-		const struct fd_seen *old = t->n_fds ? bsearch(&group[i], t->fds, t->n_fds, sizeof *t->fds, order_fd) : NULL;
+		const struct fd_seen *old =
+			t->n_fds ? bsearch(&group[i], t->fds, t->n_fds, sizeof *t->fds, order_fd) : NULL;
 		struct file_entry *f = old ? old->entry : NULL;
 
 		if (!f || f->seen || f->why)
@@ -236,7 +241,8 @@ static struct file_entry *known_entry(const struct file_table *t, const struct f
 }
 
 /* An anonymous inode keeps its id if it is still of the kind it was. */
-static struct file_entry *reuse_entry(const struct file_table *t, const struct fd_seen *seen, const Godwit__Ckpt__OpenFile *m)
+static struct file_entry *reuse_entry(const struct file_table *t, const struct fd_seen *seen,
+				      const Godwit__Ckpt__OpenFile *m)
 {
 	const struct fd_seen *old = t->n_fds ? bsearch(seen, t->fds, t->n_fds, sizeof *t->fds, order_fd) : NULL;
 	struct file_entry *f = old ? old->entry : NULL;
@@ -319,7 +325,8 @@ static void update_owner(struct state_source *s, struct file_entry *f, const str
 	o->euid = seen->owner_ids[1];
 }
 
-static void entry_update(struct state_source *s, struct file_table *t, struct file_entry *f, const struct fd_seen *seen)
+static void entry_update(struct state_source *s, struct file_table *t, struct file_entry *f,
+			 const struct fd_seen *seen)
 {
 	f->seen = true;
 	f->fd = seen->fd;
@@ -412,7 +419,8 @@ void file_table_emit_entry(struct state_source *s, struct file_entry *f)
 		f->emitted_in = job;
 		f->emitted_at = job->n_files++;
 		if (!(f->emitted_at & (f->emitted_at - 1)))
-			job->files = xrealloc(job->files, sizeof(*job->files) * (f->emitted_at ? 2 * f->emitted_at : 1));
+			job->files = xrealloc(job->files,
+					      sizeof(*job->files) * (f->emitted_at ? 2 * f->emitted_at : 1));
 	}
 	job->files[f->emitted_at] = copy_open_file(f->m);
 }

@@ -12,15 +12,16 @@
 /*
  * Private to the file modules (file*.c, pipe.c, eventfd.c): the job's open file descriptions at the source.
  *
- * A *descriptor* is a number in the job; an *entry* is an open file description, or a mapped file, and has the id that the
- * checkpoint message uses. Ids stay the same from look to look as long as something of the same kind, on the same inode and with
- * the same access mode stands at the same number: which open file description it is matters only for who shares it.
+ * A *descriptor* is a number in the job; an *entry* is an open file description, or a mapped file, and has the id
+ * that the checkpoint message uses. Ids stay the same from look to look as long as something of the same kind, on
+ * the same inode and with the same access mode stands at the same number: which open file description it is
+ * matters only for who shares it.
  */
 
 struct fd_seen { /* a descriptor, as one look found it */
 	int fd;
 	bool cloexec;
-	int flags;  /* F_GETFL */
+	int flags; /* F_GETFL */
 	int64_t pos;
 	int owner_type, owner_pid, signal; /* F_GETOWN_EX, in our namespace; F_GETSIG */
 	uint32_t owner_ids[2];
@@ -30,10 +31,10 @@ struct fd_seen { /* a descriptor, as one look found it */
 
 struct file_entry {
 	Godwit__Ckpt__OpenFile *m; /* always up to date; copied into the job's message by file_table_emit() */
-	int fd;                    /* the lowest number that refers to it, -1: mapped only */
-	int here;                  /* mapped only: our own descriptor of it, O_PATH or not; else -EBADF */
-	bool seen;                 /* by the latest look */
-	char *why;                 /* why it cannot move, NULL: it can */
+	int fd;			   /* the lowest number that refers to it, -1: mapped only */
+	int here;		   /* mapped only: our own descriptor of it, O_PATH or not; else -EBADF */
+	bool seen;		   /* by the latest look */
+	char *why;		   /* why it cannot move, NULL: it can */
 	char *help;
 	const Godwit__Ckpt__Job *emitted_in; /* job message that holds its copy, at this index */
 	size_t emitted_at;
@@ -70,8 +71,8 @@ struct file_table {
 	size_t n_pipes;
 	struct file_probe *probes;
 	size_t n_probes;
-	int root;           /* root of the job's mount namespace */
-	int ask_first;      /* in the batch of ask: index of the first F_GETFD */
+	int root;      /* root of the job's mount namespace */
+	int ask_first; /* in the batch of ask: index of the first F_GETFD */
 	size_t ask_n;
 	bool locks_known;
 };
@@ -83,8 +84,8 @@ struct file_table {
 struct file_table *file_table_get(struct state_source *s);
 void file_table_free(struct file_table *t);
 
-/* Looks at every descriptor of the job; classifies what is new. `stopped`: the job stands still, so a descriptor that vanishes
- * during the look is an error. */
+/* Looks at every descriptor of the job; classifies what is new. `stopped`: the job stands still, so a descriptor
+ * that vanishes during the look is an error. */
 int file_table_look(struct state_source *s, bool stopped, struct err *e) must_check;
 /* Writes descriptors, files and pipes into s->job and s->process, in place of what is there. */
 void file_table_emit(struct state_source *s);
@@ -94,9 +95,11 @@ struct file_entry *file_table_add(struct file_table *t);
 int file_entry_open(struct state_source *s, const struct file_entry *f, struct err *e) must_check;
 
 /* file_kind.c: fills f->m from a descriptor of ours, or says in f->why what it is and why that cannot move. */
-int file_classify(struct state_source *s, const struct fd_seen *seen, int here, struct file_entry *f, struct err *e) must_check;
+int file_classify(struct state_source *s, const struct fd_seen *seen, int here, struct file_entry *f,
+		  struct err *e) must_check;
 void file_fill_stat(Godwit__Ckpt__OpenFile *m, const struct stat *st);
-void file_refuse(struct file_entry *f, const char *help, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+void file_refuse(struct file_entry *f, const char *help, const char *fmt, ...)
+	__attribute__((format(printf, 3, 4)));
 void file_set_string(char **field, const char *text);
 
 /* file_sock.c: "TCP connection to 1.2.3.4:80". `help` is set to a constant. */
@@ -123,7 +126,8 @@ bool file_fs_is_network(uint32_t fs_type);
 int file_probe_make(struct state_source *s, struct err *e) must_check;
 
 /* pipe.c */
-int pipe_note(struct state_source *s, struct file_entry *f, int here, const struct fd_seen *seen, const char *path, struct err *e) must_check;
+int pipe_note(struct state_source *s, struct file_entry *f, int here, const struct fd_seen *seen, const char *path,
+	      struct err *e) must_check;
 void pipe_forget_ends(struct file_table *t);
 void pipe_count_end(struct file_table *t, const struct file_entry *f);
 int pipe_check_ends(struct state_source *s, bool stopped, struct err *e) must_check;

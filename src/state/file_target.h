@@ -11,8 +11,9 @@
 #include "state/state.h"
 
 /*
- * Private to the file modules: the destination's side. A *home* is where the content of one of the source's inodes lives here; a *target*
- * is an open file description made on it, ours until we exit, and handed to the blank as often as it has descriptors for it.
+ * Private to the file modules: the destination's side. A *home* is where the content of one of the source's inodes
+ * lives here; a *target* is an open file description made on it, ours until we exit, and handed to the blank as
+ * often as it has descriptors for it.
  */
 
 enum file_how { FILE_HOW_NONE, FILE_HOW_SHARED, FILE_HOW_SAME, FILE_HOW_CARRIED, FILE_HOW_PLACED };
@@ -20,12 +21,12 @@ enum file_how { FILE_HOW_NONE, FILE_HOW_SHARED, FILE_HOW_SAME, FILE_HOW_CARRIED,
 struct file_home {
 	uint64_t dev, ino; /* at the source */
 	enum file_how how;
-	bool writes;	/* by one of its targets at least */
-	bool wanted;	/* asked of the source: the answer settles `how` */
+	bool writes; /* by one of its targets at least */
+	bool wanted; /* asked of the source: the answer settles `how` */
 	bool network;
 	bool may_place; /* a written file that we may put where it was */
 	bool base_rw;
-	int base;	/* handle: O_PATH of what is here, or the carried copy */
+	int base; /* handle: O_PATH of what is here, or the carried copy */
 	char *path;
 	const Godwit__Ckpt__OpenFile *m; /* one of its files, for mode, owner, times */
 };
@@ -98,8 +99,10 @@ int file_homes_settle(struct state_target *d, struct err *e) must_check;
 int file_open_all(struct state_target *d, bool late, struct err *e) must_check;
 int file_open_target(struct state_target *d, struct file_target *f, struct err *e) must_check;
 int file_reopen(int base, uint64_t flags) must_check;
+int file_take_end(int end, uint64_t flags) must_check;
 int file_home_of(struct state_target *d, const Godwit__Ckpt__OpenFile *m);
-int file_targets_add(struct state_target *d, const Godwit__Ckpt__OpenFile *m, struct file_target **ret, struct err *e) must_check;
+int file_targets_add(struct state_target *d, const Godwit__Ckpt__OpenFile *m, struct file_target **ret,
+		     struct err *e) must_check;
 
 /* pipe.c */
 int pipe_target_open(struct state_target *d, const Godwit__Ckpt__OpenFile *m, struct err *e) must_check;
@@ -117,7 +120,8 @@ struct file_give {
 };
 /* `list` ascends by `there`. Numbers in use are replaced. */
 int file_give(struct state_target *d, const struct file_give *list, size_t n, struct err *e) must_check;
-/* Raises the limit and moves the socket for the job's highest number; begin also closes what the blank inherited. */
+/* Raises the limit and moves the socket for the job's highest number; begin also closes what the blank inherited.
+ */
 int file_give_room(struct state_target *d, int highest, struct err *e) must_check;
 int file_give_begin(struct state_target *d, int highest, struct err *e) must_check;
 int file_give_end(struct state_target *d, struct batch *b, struct err *e) must_check;

@@ -17,7 +17,8 @@
 
 #define NAME_MAX_LEN 4095
 
-static int read_link(const struct state_source *s, const char *which, char name[static NAME_MAX_LEN + 1], struct err *e)
+static int read_link(const struct state_source *s, const char *which, char name[static NAME_MAX_LEN + 1],
+		     struct err *e)
 {
 	ssize_t n = readlinkat(s->proc, which, name, NAME_MAX_LEN);
 
@@ -59,8 +60,9 @@ static int fs_check(struct state_source *s, struct err *e)
 	if (err < 0)
 		return err;
 	if (is_gone(s, "cwd"))
-		problem_add(s->problems, s->vpid, -1, "current directory", "let the program change to one that exists",
-			    "its current directory was removed (%s)", name);
+		problem_add(s->problems, s->vpid, -1, "current directory",
+			    "let the program change to one that exists", "its current directory was removed (%s)",
+			    name);
 	else if (s->requirements)
 		s->requirements->cwd = xstrdup(name);
 	err = read_link(s, "root", name, e);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Resource limits, from /proc/PID/limits: prlimit() of another user's process wants CAP_SYS_RESOURCE even to look, and procd may
- * not have it. Without it a hard limit cannot be raised either; the new process inherits procd's, so what is beyond those is cut, and refused
- * if the job makes use of it.
+ * Resource limits, from /proc/PID/limits: prlimit() of another user's process wants CAP_SYS_RESOURCE even to look,
+ * and procd may not have it. Without it a hard limit cannot be raised either; the new process inherits procd's, so
+ * what is beyond those is cut, and refused if the job makes use of it.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -102,7 +102,8 @@ static void fill(Godwit__Ckpt__Limit ***list, size_t *n, const struct limit_pair
 	}
 }
 
-/* The agent is mapped into the job, which its limit must allow: nobody but the kernel's owner may raise it (CAP_SYS_RESOURCE). */
+/* The agent is mapped into the job, which its limit must allow: nobody but the kernel's owner may raise it
+ * (CAP_SYS_RESOURCE). */
 static void check_room(struct state_source *s, const struct limit_pair pairs[static LIMITS_N])
 {
 	_cleanup_free_ char *text = NULL;
@@ -114,7 +115,8 @@ static void check_room(struct state_source *s, const struct limit_pair pairs[sta
 		if (pairs[i].resource == RLIMIT_AS && pairs[i].soft != RLIM_INFINITY &&
 		    pairs[i].soft < pages * 4096 + AGENT_ROOM)
 			problem_add(s->problems, s->vpid, -1, "limit of address space", "raise it (prlimit --as)",
-				    "it may have %llu bytes of address space and has %llu, which leaves no room to work in it",
+				    "it may have %llu bytes of address space and has %llu, which leaves no room "
+				    "to work in it",
 				    (unsigned long long)pairs[i].soft, pages * 4096);
 }
 
@@ -166,9 +168,11 @@ static int limit_admit(struct state_target *d, const Godwit__Ckpt__Requirements 
 		bool by_machine;
 		const char *name = limit_name(m->resource, &by_machine);
 
-		if (!name || by_machine || getrlimit((__rlimit_resource_t)m->resource, &own) < 0 || m->soft <= own.rlim_max)
+		if (!name || by_machine || getrlimit((__rlimit_resource_t)m->resource, &own) < 0 ||
+		    m->soft <= own.rlim_max)
 			continue;
-		problem_add(d->problems, 0, -1, name, "raise procd's hard limit on the destination, or lower the job's with prlimit",
+		problem_add(d->problems, 0, -1, name,
+			    "raise procd's hard limit on the destination, or lower the job's with prlimit",
 			    "the job's limit is %llu, the destination allows %llu", (unsigned long long)m->soft,
 			    (unsigned long long)own.rlim_max);
 	}
@@ -195,11 +199,12 @@ static int set_limit(struct state_target *d, const Godwit__Ckpt__Limit *m, struc
 }
 
 /*
- * From outside, in the leader's turn, which is the last: when everything that a limit might forbid has been done (queued signals count
- * against one), but while the new process is still root as we are, since prlimit() compares the ids.
+ * From outside, in the leader's turn, which is the last: when everything that a limit might forbid has been done
+ * (queued signals count against one), but while the new process is still root as we are, since prlimit() compares
+ * the ids.
  */
-static int limit_restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m, struct batch *b,
-				struct err *e)
+static int limit_restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m,
+				struct batch *b, struct err *e)
 {
 	int r;
 

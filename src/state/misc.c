@@ -50,7 +50,8 @@ static int read_session(const struct state_source *s, struct session *ret, struc
 	const char *at = n > 0 ? strrchr(text, ')') : NULL;
 
 	/* pid (comm) state ppid pgrp session tty tpgid */
-	if (!at || sscanf(at + 1, " %*c %*d %d %d %d %d", &ret->pgrp, &ret->session, &ret->tty, &ret->tty_pgrp) != 4)
+	if (!at ||
+	    sscanf(at + 1, " %*c %*d %d %d %d %d", &ret->pgrp, &ret->session, &ret->tty, &ret->tty_pgrp) != 4)
 		return err_set(e, -EBADMSG, "pid %d: a strange stat", s->vpid);
 	return 0;
 }
@@ -106,7 +107,8 @@ static int misc_ask(struct state_source *s, struct batch *b, struct err *e)
 	(void)e;
 	s->asked->at = batch_room(b, sizeof(int));
 	s->asked->call = batch_call(b, "cannot ask whether it is dumpable", SYS_prctl, bval(PR_GET_DUMPABLE));
-	(void)batch_call(b, "cannot ask whether it is a subreaper", SYS_prctl, bval(PR_GET_CHILD_SUBREAPER), bdata(s->asked->at));
+	(void)batch_call(b, "cannot ask whether it is a subreaper", SYS_prctl, bval(PR_GET_CHILD_SUBREAPER),
+			 bdata(s->asked->at));
 	(void)batch_call(b, NULL, SYS_prctl, bval(PR_GET_THP_DISABLE));
 	(void)batch_call(b, NULL, SYS_prctl, bval(PR_GET_MDWE));
 	(void)batch_call(b, NULL, SYS_prctl, bval(PR_GET_MEMORY_MERGE));
@@ -126,7 +128,8 @@ static int misc_take(struct state_source *s, struct batch *b, struct err *e)
 	if (r < 0)
 		return r;
 	memcpy(&subreaper, batch_at(b, s->asked->at), sizeof subreaper);
-	/* 2, "only root may read the core", comes of a change of credentials and cannot be asked for: as good as 0 */
+	/* 2, "only root may read the core", comes of a change of credentials and cannot be asked for: as good as 0
+	 */
 	m->dumpable = batch_ret(b, first + ASK_DUMPABLE) == 1;
 	m->child_subreaper = subreaper != 0;
 	/* 6.18: 1 disabled, 3 disabled except where advised */
@@ -148,8 +151,8 @@ static int misc_ask_thread(struct state_source *s, struct remote_thread *t, stru
 	return b->error;
 }
 
-static int misc_take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m, struct batch *b,
-			    struct err *e)
+static int misc_take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *m,
+			    struct batch *b, struct err *e)
 {
 	(void)t;
 	(void)e;
@@ -206,10 +209,11 @@ static int misc_restore(struct state_target *d, struct batch *b, struct err *e)
 	(void)batch_call(b, "cannot set the personality", SYS_personality, bval(m->personality & UINT32_MAX));
 	if (m->child_subreaper)
 		(void)batch_call(b, "cannot become a subreaper", SYS_prctl, bval(PR_SET_CHILD_SUBREAPER), bval(1));
-	(void)batch_call(b, m->thp_disable ? "cannot switch huge pages off" : NULL, SYS_prctl, bval(PR_SET_THP_DISABLE),
-			 bval(m->thp_disable), bval(m->thp_disable ? m->thp_flags : 0));
+	(void)batch_call(b, m->thp_disable ? "cannot switch huge pages off" : NULL, SYS_prctl,
+			 bval(PR_SET_THP_DISABLE), bval(m->thp_disable), bval(m->thp_disable ? m->thp_flags : 0));
 	if (m->ksm)
-		(void)batch_call(b, "cannot switch merging of pages on", SYS_prctl, bval(PR_SET_MEMORY_MERGE), bval(1));
+		(void)batch_call(b, "cannot switch merging of pages on", SYS_prctl, bval(PR_SET_MEMORY_MERGE),
+				 bval(1));
 	r = set_oom_score(d, m->oom_score_adj, e);
 	if (r < 0)
 		return r;
@@ -217,20 +221,21 @@ static int misc_restore(struct state_target *d, struct batch *b, struct err *e)
 	return r < 0 ? err_code(e, r, "coredump_filter") : b->error;
 }
 
-static int misc_restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m, struct batch *b,
-			       struct err *e)
+static int misc_restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *m,
+			       struct batch *b, struct err *e)
 {
 	int r = state_room(d, t, b, 3, 0, e);
 
 	if (r < 0)
 		return r;
 	if (m->mce_kill == PR_MCE_KILL_EARLY || m->mce_kill == PR_MCE_KILL_LATE)
-		(void)batch_call(b, "cannot set the policy for memory errors", SYS_prctl, bval(PR_MCE_KILL), bval(PR_MCE_KILL_SET),
-				 bval((uint64_t)m->mce_kill));
+		(void)batch_call(b, "cannot set the policy for memory errors", SYS_prctl, bval(PR_MCE_KILL),
+				 bval(PR_MCE_KILL_SET), bval((uint64_t)m->mce_kill));
 	if (m->io_flusher)
 		(void)batch_call(b, "cannot become an I/O flusher", SYS_prctl, bval(PR_SET_IO_FLUSHER), bval(1));
 	if (m->tsc == PR_TSC_SIGSEGV)
-		(void)batch_call(b, "cannot forbid the time stamp counter", SYS_prctl, bval(PR_SET_TSC), bval(PR_TSC_SIGSEGV));
+		(void)batch_call(b, "cannot forbid the time stamp counter", SYS_prctl, bval(PR_SET_TSC),
+				 bval(PR_TSC_SIGSEGV));
 	return b->error;
 }
 
@@ -249,8 +254,8 @@ const struct state_module state_misc = {
 };
 
 /* What a change of credentials sets anew, or what forbids further changes. */
-static int dumpable_restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *thread,
-				   struct batch *b, struct err *e)
+static int dumpable_restore_thread(struct state_target *d, struct remote_thread *t,
+				   const Godwit__Ckpt__Thread *thread, struct batch *b, struct err *e)
 {
 	const Godwit__Ckpt__ProcessMisc *m = d->process->misc;
 	int r;
@@ -261,9 +266,11 @@ static int dumpable_restore_thread(struct state_target *d, struct remote_thread 
 	r = state_room(d, t, b, 2, 0, e);
 	if (r < 0)
 		return r;
-	(void)batch_call(b, "cannot set whether it is dumpable", SYS_prctl, bval(PR_SET_DUMPABLE), bval(m->dumpable));
+	(void)batch_call(b, "cannot set whether it is dumpable", SYS_prctl, bval(PR_SET_DUMPABLE),
+			 bval(m->dumpable));
 	if (m->mdwe)
-		(void)batch_call(b, "cannot deny writable and executable memory", SYS_prctl, bval(PR_SET_MDWE), bval(m->mdwe));
+		(void)batch_call(b, "cannot deny writable and executable memory", SYS_prctl, bval(PR_SET_MDWE),
+				 bval(m->mdwe));
 	return b->error;
 }
 

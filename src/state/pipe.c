@@ -2,9 +2,10 @@
 /*
  * Pipes and FIFOs inside the job.
  *
- * What is in a pipe is copied at the freeze with tee(), which leaves it there, so a migration that is called off has changed
- * nothing. In packet mode (O_DIRECT) a read returns one packet, and tee() keeps that property, so the copy is read packet by packet.
- * A pipe whose other end is outside the job cannot move: whoever holds it would keep talking to the source.
+ * What is in a pipe is copied at the freeze with tee(), which leaves it there, so a migration that is called off
+ * has changed nothing. In packet mode (O_DIRECT) a read returns one packet, and tee() keeps that property, so the
+ * copy is read packet by packet. A pipe whose other end is outside the job cannot move: whoever holds it would
+ * keep talking to the source.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -31,7 +32,8 @@ static struct pipe_entry *pipe_find(struct file_table *t, uint64_t dev, uint64_t
 	return NULL;
 }
 
-int pipe_note(struct state_source *s, struct file_entry *f, int here, const struct fd_seen *seen, const char *path, struct err *e)
+int pipe_note(struct state_source *s, struct file_entry *f, int here, const struct fd_seen *seen, const char *path,
+	      struct err *e)
 {
 	struct file_table *t = s->files;
 	struct pipe_entry *p = pipe_find(t, seen->st.st_dev, seen->st.st_ino);
@@ -42,13 +44,13 @@ int pipe_note(struct state_source *s, struct file_entry *f, int here, const stru
 	if (!p) {
 		t->pipes = xrealloc(t->pipes, (t->n_pipes + 1) * sizeof *t->pipes);
 		p = &t->pipes[t->n_pipes++];
-		*p = (struct pipe_entry){ .id = (uint32_t)t->n_pipes,
-					  .dev = seen->st.st_dev,
-					  .ino = seen->st.st_ino,
-					  .mode = seen->st.st_mode,
-					  .uid = seen->st.st_uid,
-					  .gid = seen->st.st_gid,
-					  .path = path ? xstrdup(path) : NULL };
+		*p = (struct pipe_entry) { .id = (uint32_t)t->n_pipes,
+					   .dev = seen->st.st_dev,
+					   .ino = seen->st.st_ino,
+					   .mode = seen->st.st_mode,
+					   .uid = seen->st.st_uid,
+					   .gid = seen->st.st_gid,
+					   .path = path ? xstrdup(path) : NULL };
 	}
 	p->size = (uint32_t)size;
 	f->m->pipe = p->id;
@@ -85,7 +87,8 @@ static struct file_entry *pipe_end(const struct file_table *t, uint32_t id, bool
 	return NULL;
 }
 
-/* The job has but one kind of end. Does anybody have the other? The kernel says so: POLLHUP, POLLERR when nobody does. */
+/* The job has but one kind of end. Does anybody have the other? The kernel says so: POLLHUP, POLLERR when nobody
+ * does. */
 static int other_end_exists(struct state_source *s, const struct pipe_entry *p, bool *ret, struct err *e)
 {
 	struct file_entry *f = pipe_end(s->files, p->id, p->readers > 0);
@@ -115,8 +118,8 @@ static bool held_by(int pid, const struct pipe_entry *p)
 	if (!dir)
 		return false;
 	while (!found && (d = readdir(dir)))
-		found = d->d_name[0] != '.' && fstatat(dirfd(dir), d->d_name, &st, 0) == 0 && S_ISFIFO(st.st_mode) &&
-			st.st_dev == p->dev && st.st_ino == p->ino;
+		found = d->d_name[0] != '.' && fstatat(dirfd(dir), d->d_name, &st, 0) == 0 &&
+			S_ISFIFO(st.st_mode) && st.st_dev == p->dev && st.st_ino == p->ino;
 	(void)closedir(dir);
 	return found;
 }
@@ -141,7 +144,8 @@ static int holder_outside(const struct state_source *s, const struct pipe_entry 
 
 int pipe_check_ends(struct state_source *s, bool stopped, struct err *e)
 {
-	static const char help[] = "run the whole pipeline as one job, or let godwit run's own streams stand between";
+	static const char help[] =
+		"run the whole pipeline as one job, or let godwit run's own streams stand between";
 	struct file_table *t = s->files;
 
 	for (size_t i = 0; i < t->n_pipes; i++) {
@@ -158,9 +162,11 @@ int pipe_check_ends(struct state_source *s, bool stopped, struct err *e)
 			if (r < 0)
 				return r;
 			if (outside)
-				file_refuse(f, help, "it is a pipe whose other end is outside the job (%s)", f->m->path);
+				file_refuse(f, help, "it is a pipe whose other end is outside the job (%s)",
+					    f->m->path);
 		} else if (!stopped && (p->path || s->adopted) && (pid = holder_outside(s, p))) {
-			file_refuse(f, help, "it is a pipe that process %d, outside the job, has open as well (%s)", pid,
+			file_refuse(f, help,
+				    "it is a pipe that process %d, outside the job, has open as well (%s)", pid,
 				    f->m->path);
 		}
 	}
@@ -199,7 +205,8 @@ void pipe_emit(struct state_source *s)
 	}
 }
 
-/* A reading descriptor of ours; a pipe without a reader in the job is opened anew (FIFOs keep data for the next reader). */
+/* A reading descriptor of ours; a pipe without a reader in the job is opened anew (FIFOs keep data for the next
+ * reader). */
 static int open_reader(struct state_source *s, const struct pipe_entry *p, struct err *e)
 {
 	struct file_entry *f = pipe_end(s->files, p->id, true);
@@ -363,7 +370,7 @@ static struct pipe_target *pipe_target_get(struct state_target *d, uint32_t id, 
 	return make_pipe(d, m, &t->pipes[t->n_pipes - 1], e) < 0 ? NULL : &t->pipes[t->n_pipes - 1];
 }
 
-/* Every description is an opening of its own; packet mode is set with the other flags, as open() refuses it for pipes. */
+/* Packet mode is set with the other flags, as open() refuses it for pipes. */
 int pipe_target_open(struct state_target *d, const Godwit__Ckpt__OpenFile *m, struct err *e)
 {
 	struct pipe_target *p = pipe_target_get(d, m->pipe, e);
@@ -371,7 +378,7 @@ int pipe_target_open(struct state_target *d, const Godwit__Ckpt__OpenFile *m, st
 
 	if (!p)
 		return e ? e->code : -EIO;
-	fd = file_reopen(p->read, m->flags & ~(uint64_t)O_DIRECT);
+	fd = file_take_end((m->flags & O_ACCMODE) == O_WRONLY && p->write >= 0 ? p->write : p->read, m->flags);
 	return fd < 0 ? err_code(e, fd, "an end of a pipe") : fd;
 }
 
@@ -415,7 +422,8 @@ static int pipe_fill(struct pipe_target *p, const Godwit__Ckpt__Pipe *m, struct 
 
 	if (p->filled || !m->content.len || holds_already(p, m))
 		return 0;
-	if (m->size && fcntl(p->read, F_GETPIPE_SZ) != (int)m->size && fcntl(p->read, F_SETPIPE_SZ, (int)m->size) < 0)
+	if (m->size && fcntl(p->read, F_GETPIPE_SZ) != (int)m->size &&
+	    fcntl(p->read, F_SETPIPE_SZ, (int)m->size) < 0)
 		return err_errno(e, "a pipe of %u bytes", m->size);
 	writer = file_reopen(p->read, O_WRONLY | O_NONBLOCK);
 	if (writer < 0)

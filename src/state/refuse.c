@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What around the process would be lost: children, System V objects, mounts, namespaces. Found while the job runs. */
+/* What around the process would be lost: children, System V objects, mounts, namespaces. Found while the job runs.
+ */
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
@@ -32,7 +33,8 @@ static void check_children_of(struct state_source *s, const char *tid)
 	(void)snprintf(path, sizeof path, "/proc/%d/comm", child);
 	if (fd_slurp(-1, path, 64, &comm) > 0)
 		comm[strcspn(comm, "\n")] = '\0';
-	problem_add(s->problems, s->vpid, -1, "child process", "wait until it has ended; jobs of several processes will move later",
+	problem_add(s->problems, s->vpid, -1, "child process",
+		    "wait until it has ended; jobs of several processes will move later",
 		    "it has a child process, %d (%s)", child, comm ? comm : "?");
 }
 
@@ -128,7 +130,8 @@ static void check_mounts(struct state_source *s)
 	char point[4096];
 	unsigned major_nr, minor_nr;
 
-	if (fd_slurp(s->proc, "mountinfo", 16 << 20, &theirs) <= 0 || fd_slurp(-1, "/proc/self/mountinfo", 16 << 20, &ours) <= 0)
+	if (fd_slurp(s->proc, "mountinfo", 16 << 20, &theirs) <= 0 ||
+	    fd_slurp(-1, "/proc/self/mountinfo", 16 << 20, &ours) <= 0)
 		return;
 	for (const char *line = theirs; line && *line; line = strchr(line, '\n')) {
 		line += *line == '\n';
@@ -155,7 +158,8 @@ static int count_lines(const char *path, const struct state_source *s)
 	return n > 0 ? n : 0;
 }
 
-/* The job's IPC namespace is its own, so whatever is in it is the job's, attached or not. /proc/sysvipc shows that of who opens it. */
+/* The job's IPC namespace is its own, so whatever is in it is the job's, attached or not. /proc/sysvipc shows that
+ * of who opens it. */
 static int check_sysv(struct state_source *s, struct err *e)
 {
 	static const struct {
@@ -170,14 +174,16 @@ static int check_sysv(struct state_source *s, struct err *e)
 	if (theirs < 0 || ours < 0 || fstat(theirs, &a) < 0 || fstat(ours, &b) < 0)
 		return 0;
 	if (a.st_ino == b.st_ino)
-		return 0; /* the host's own: whose they are nobody can tell; attached ones show in the memory map */
+		return 0; /* the host's own: whose they are nobody can tell; attached ones show in the memory map
+			   */
 	if (setns(theirs, CLONE_NEWIPC) < 0)
 		return err_errno(e, "looking into the job's IPC namespace");
 	for (size_t i = 0; i < ARRAY_LEN(kinds); i++) {
 		int n = count_lines(kinds[i].path, s);
 
 		if (n)
-			problem_add(s->problems, s->vpid, -1, kinds[i].what, "remove them (ipcrm), or use POSIX objects",
+			problem_add(s->problems, s->vpid, -1, kinds[i].what,
+				    "remove them (ipcrm), or use POSIX objects",
 				    "it has %d objects of %s, which cannot move yet", n, kinds[i].what);
 	}
 	return setns(ours, CLONE_NEWIPC) < 0 ? err_errno(e, "coming back from the job's IPC namespace") : 0;
@@ -188,7 +194,8 @@ static int refuse_check(struct state_source *s, struct err *e)
 	_cleanup_free_ char *status = NULL;
 	const char *line;
 
-	if (fd_slurp(s->proc, "status", 65536, &status) > 0 && (line = strstr(status, "\nCoreDumping:")) && atoi(line + 13))
+	if (fd_slurp(s->proc, "status", 65536, &status) > 0 && (line = strstr(status, "\nCoreDumping:")) &&
+	    atoi(line + 13))
 		refuse(s, "core dump", "wait for its end", "it is dumping core");
 	check_tasks(s);
 	check_namespaces(s);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Scheduling, thread by thread: all of it can be read and set from outside, but for the timer slack and the parent's death signal. */
+/* Scheduling, thread by thread: all of it can be read and set from outside, but for the timer slack and the
+ * parent's death signal. */
 #include <errno.h>
 #include <linux/ioprio.h>
 #include <sched.h>
@@ -39,7 +40,8 @@ static int sched_ask_thread(struct state_source *s, struct remote_thread *t, str
 	(void)e;
 	s->asked->at = batch_room(b, sizeof(int));
 	s->asked->call = batch_call(b, NULL, SYS_prctl, bval(PR_GET_TIMERSLACK));
-	(void)batch_call(b, "cannot ask for the parent's death signal", SYS_prctl, bval(PR_GET_PDEATHSIG), bdata(s->asked->at));
+	(void)batch_call(b, "cannot ask for the parent's death signal", SYS_prctl, bval(PR_GET_PDEATHSIG),
+			 bdata(s->asked->at));
 	return b->error;
 }
 
@@ -56,8 +58,8 @@ static int take_affinity(pid_t tid, Godwit__Ckpt__Sched *m, struct err *e)
 	return 0;
 }
 
-static int sched_take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *thread, struct batch *b,
-			     struct err *e)
+static int sched_take_thread(struct state_source *s, struct remote_thread *t, Godwit__Ckpt__Thread *thread,
+			     struct batch *b, struct err *e)
 {
 	Godwit__Ckpt__Sched *m = xmalloc(sizeof *m);
 	struct attr a = { 0 };
@@ -123,7 +125,8 @@ static int set_policy(pid_t tid, const Godwit__Ckpt__Sched *m, struct err *e)
 
 	if ((m->util_max || m->util_min) && (m->util_min || m->util_max != UTIL_MAX))
 		a.flags |= FLAG_UTIL_CLAMP_MIN | FLAG_UTIL_CLAMP_MAX;
-	/* What it is already is left alone: a job without privilege needs none here, and 200 threads no 200 calls. */
+	/* What it is already is left alone: a job without privilege needs none here, and 200 threads no 200 calls.
+	 */
 	if (m->policy == SCHED_OTHER && !m->nice && !a.flags)
 		return 0;
 	if (setpriority(PRIO_PROCESS, (id_t)tid, m->nice) < 0)
@@ -136,8 +139,8 @@ static int set_policy(pid_t tid, const Godwit__Ckpt__Sched *m, struct err *e)
 		       (unsigned long long)m->runtime, (unsigned long long)m->period);
 }
 
-static int sched_restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *thread,
-				struct batch *b, struct err *e)
+static int sched_restore_thread(struct state_target *d, struct remote_thread *t,
+				const Godwit__Ckpt__Thread *thread, struct batch *b, struct err *e)
 {
 	const Godwit__Ckpt__Sched *m = thread->sched;
 	int r;
@@ -148,7 +151,8 @@ static int sched_restore_thread(struct state_target *d, struct remote_thread *t,
 	if (r < 0)
 		return r;
 	if (thread->timer_slack_ns)
-		(void)batch_call(b, "cannot set the timer slack", SYS_prctl, bval(PR_SET_TIMERSLACK), bval(thread->timer_slack_ns));
+		(void)batch_call(b, "cannot set the timer slack", SYS_prctl, bval(PR_SET_TIMERSLACK),
+				 bval(thread->timer_slack_ns));
 	r = set_affinity(t->tid, m, e);
 	if (r < 0)
 		return err_wrap(e, "thread %d", thread->tid);
@@ -165,9 +169,10 @@ const struct state_module state_sched = {
 	.restore_thread = sched_restore_thread,
 };
 
-/* The policy comes last: a real-time thread has no timer slack to set, and an idle one should not delay its own restoring. */
-static int policy_restore_thread(struct state_target *d, struct remote_thread *t, const Godwit__Ckpt__Thread *thread,
-				 struct batch *b, struct err *e)
+/* The policy comes last: a real-time thread has no timer slack to set, and an idle one should not delay its own
+ * restoring. */
+static int policy_restore_thread(struct state_target *d, struct remote_thread *t,
+				 const Godwit__Ckpt__Thread *thread, struct batch *b, struct err *e)
 {
 	int r = state_room(d, t, b, 1, 0, e);
 

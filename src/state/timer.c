@@ -2,9 +2,10 @@
 /*
  * Interval timers and POSIX timers.
  *
- * What is left of a timer is asked in the process, together with the clocks as the process reads them. At the destination a timer on a clock that
- * the time namespace continues is set to the absolute moment at which it was due, so that the migration does not delay it; others get what is
- * left, less the time that has passed where they measure time and not work.
+ * What is left of a timer is asked in the process, together with the clocks as the process reads them. At the
+ * destination a timer on a clock that the time namespace continues is set to the absolute moment at which it was
+ * due, so that the migration does not delay it; others get what is left, less the time that has passed where they
+ * measure time and not work.
  */
 #include "state/timer.h"
 
@@ -41,11 +42,13 @@ int timers_parse(const char *text, struct timer_seen **ret, size_t *ret_n)
 			at += 4;
 			continue;
 		}
-		if (sscanf(at, "ID: %d signal: %d/%llx notify: %15[a-z]/%7[a-z].%d ClockID: %d", &t.id, &t.signal, &value, how,
-			   whom, &t.tid, &t.clock) != 7)
+		if (sscanf(at, "ID: %d signal: %d/%llx notify: %15[a-z]/%7[a-z].%d ClockID: %d", &t.id, &t.signal,
+			   &value, how, whom, &t.tid, &t.clock) != 7)
 			return -EBADMSG;
 		t.value = value;
-		t.notify = strcmp(how, "none") == 0 ? SIGEV_NONE : strcmp(how, "thread") == 0 ? SIGEV_THREAD : SIGEV_SIGNAL;
+		t.notify = strcmp(how, "none") == 0	? SIGEV_NONE
+			   : strcmp(how, "thread") == 0 ? SIGEV_THREAD
+							: SIGEV_SIGNAL;
 		if (strcmp(whom, "tid") == 0)
 			t.notify |= SIGEV_THREAD_ID;
 		if (n == TIMERS_MAX)
@@ -168,7 +171,8 @@ static int take_posix(struct state_source *s, Godwit__Ckpt__Timers *m, struct er
 		for (; done < n && batch_fits(b, 2, sizeof(struct itimerspec)); done++) {
 			uint32_t room = batch_room(b, sizeof(struct itimerspec));
 
-			(void)batch_call(b, "cannot read a timer", SYS_timer_gettime, bval((uint64_t)list[done].id), bdata(room));
+			(void)batch_call(b, "cannot read a timer", SYS_timer_gettime,
+					 bval((uint64_t)list[done].id), bdata(room));
 			(void)batch_call(b, NULL, SYS_timer_getoverrun, bval((uint64_t)list[done].id));
 		}
 		r = batch_run(s->remote, &s->remote->threads[0], b, e);
@@ -177,7 +181,8 @@ static int take_posix(struct state_source *s, Godwit__Ckpt__Timers *m, struct er
 		for (size_t i = first; i < done; i++) {
 			const struct itimerspec *left = batch_at(b, (uint32_t)((i - first) * sizeof *left));
 
-			m->posix[m->n_posix++] = posix_message(s, &list[i], left, batch_ret(b, (int)(2 * (i - first) + 1)));
+			m->posix[m->n_posix++] =
+				posix_message(s, &list[i], left, batch_ret(b, (int)(2 * (i - first) + 1)));
 		}
 	}
 	return 0;
@@ -221,12 +226,12 @@ static uint64_t less(uint64_t left, uint64_t passed, uint64_t least)
 
 static struct timeval as_timeval(uint64_t ns)
 {
-	return (struct timeval){ .tv_sec = (time_t)(ns / NS), .tv_usec = (suseconds_t)(ns % NS / 1000) };
+	return (struct timeval) { .tv_sec = (time_t)(ns / NS), .tv_usec = (suseconds_t)(ns % NS / 1000) };
 }
 
 static struct timespec as_timespec(uint64_t ns)
 {
-	return (struct timespec){ .tv_sec = (time_t)(ns / NS), .tv_nsec = (long)(ns % NS) };
+	return (struct timespec) { .tv_sec = (time_t)(ns / NS), .tv_nsec = (long)(ns % NS) };
 }
 
 static int restore_itimers(struct state_target *d, const Godwit__Ckpt__Timers *m, struct batch *b, struct err *e)
@@ -264,7 +269,8 @@ static bool is_absolute_clock(int clock)
 	return clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_BOOTTIME_ALARM;
 }
 
-static void queue_arm(struct state_target *d, const Godwit__Ckpt__Timers *m, const Godwit__Ckpt__PosixTimer *t, struct batch *b)
+static void queue_arm(struct state_target *d, const Godwit__Ckpt__Timers *m, const Godwit__Ckpt__PosixTimer *t,
+		      struct batch *b)
 {
 	struct itimerspec v = { .it_interval = as_timespec(t->interval_ns) };
 	bool absolute = is_absolute_clock(t->clock);
@@ -272,19 +278,21 @@ static void queue_arm(struct state_target *d, const Godwit__Ckpt__Timers *m, con
 	if (!t->value_ns && !t->interval_ns)
 		return;
 	if (absolute)
-		v.it_value = as_timespec(t->value_ns + (t->clock == CLOCK_MONOTONIC ? m->monotonic_ns : m->boottime_ns));
+		v.it_value = as_timespec(t->value_ns +
+					 (t->clock == CLOCK_MONOTONIC ? m->monotonic_ns : m->boottime_ns));
 	else if (t->clock == CLOCK_REALTIME || t->clock == CLOCK_TAI || t->clock == CLOCK_REALTIME_ALARM)
 		v.it_value = as_timespec(less(t->value_ns, elapsed_ns(d, m), 1));
 	else
 		v.it_value = as_timespec(t->value_ns);
 	if (!t->value_ns)
 		v.it_value = as_timespec(0);
-	(void)batch_call(b, "cannot set a timer", SYS_timer_settime, bval((uint64_t)t->id), bval(absolute ? TIMER_ABSTIME : 0),
-			 bdata(batch_put(b, &v, sizeof v)), bval(0));
+	(void)batch_call(b, "cannot set a timer", SYS_timer_settime, bval((uint64_t)t->id),
+			 bval(absolute ? TIMER_ABSTIME : 0), bdata(batch_put(b, &v, sizeof v)), bval(0));
 }
 
 /* Kernels before 6.15 number timers upwards and cannot be told: make and delete until the number comes. */
-static int create_by_counting(struct state_target *d, const Godwit__Ckpt__PosixTimer *t, struct batch *b, struct err *e)
+static int create_by_counting(struct state_target *d, const Godwit__Ckpt__PosixTimer *t, struct batch *b,
+			      struct err *e)
 {
 	for (int tries = 0; tries <= INT16_MAX; tries++) {
 		uint32_t at;
@@ -329,9 +337,11 @@ static int restore_posix(struct state_target *d, const Godwit__Ckpt__Timers *m, 
 		if (r < 0)
 			return r;
 		if (by_id) {
-			(void)batch_call(b, "cannot choose timer numbers", SYS_prctl, bval(PR_TIMER_CREATE_RESTORE_IDS), bval(1));
+			(void)batch_call(b, "cannot choose timer numbers", SYS_prctl,
+					 bval(PR_TIMER_CREATE_RESTORE_IDS), bval(1));
 			queue_create(b, t, &at);
-			(void)batch_call(b, "cannot choose timer numbers", SYS_prctl, bval(PR_TIMER_CREATE_RESTORE_IDS), bval(0));
+			(void)batch_call(b, "cannot choose timer numbers", SYS_prctl,
+					 bval(PR_TIMER_CREATE_RESTORE_IDS), bval(0));
 		} else if ((r = create_by_counting(d, t, b, e)) < 0) {
 			return r;
 		}
