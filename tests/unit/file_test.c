@@ -29,9 +29,7 @@ struct fixture {
 	char dir[64];
 	struct state_source s;
 	struct problems problems;
-	Godwit__Ckpt__Job job;
-	Godwit__Ckpt__Process process;
-	Godwit__Ckpt__Process *processes[1];
+	Godwit__Ckpt__Job *job;
 };
 
 static int setup(void **state)
@@ -44,12 +42,14 @@ static int setup(void **state)
 	f->s.proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	f->s.pidfd = (int)syscall(SYS_pidfd_open, getpid(), 0);
 	f->s.problems = &f->problems;
-	godwit__ckpt__job__init(&f->job);
-	godwit__ckpt__process__init(&f->process);
-	f->processes[0] = &f->process;
-	f->job.processes = f->processes;
-	f->s.job = &f->job;
-	f->s.process = &f->process;
+	f->job = xmalloc(sizeof *f->job);
+	godwit__ckpt__job__init(f->job);
+	f->job->processes = xcalloc(1, sizeof(*f->job->processes));
+	f->job->n_processes = 1;
+	f->job->processes[0] = xmalloc(sizeof(**f->job->processes));
+	godwit__ckpt__process__init(f->job->processes[0]);
+	f->s.job = f->job;
+	f->s.process = f->job->processes[0];
 	assert_true(f->s.proc >= 0 && f->s.pidfd >= 0);
 	*state = f;
 	return 0;
@@ -61,6 +61,7 @@ static int teardown(void **state)
 	_cleanup_free_ char *command = xasprintf("rm -rf %s", f->dir);
 
 	file_source_done(&f->s);
+	godwit__ckpt__job__free_unpacked(f->job, NULL);
 	problems_done(&f->problems);
 	(void)close(f->s.proc);
 	(void)close(f->s.pidfd);
@@ -98,7 +99,7 @@ static void sharers_are_one_description(void **state)
 {
 	struct fixture *f = *state;
 	int a = open_in(f, "a", O_RDWR | O_CREAT), b = open_in(f, "a", O_RDWR), c = dup(a);
-	uint32_t id;
+	uint32_t id, before[2];
 
 	assert_int_equal(write(a, "12345", 5), 5);
 	look(f);
@@ -107,13 +108,16 @@ static void sharers_are_one_description(void **state)
 	assert_int_equal(seen_of(f, c)->entry->m->pos, 5);
 	assert_int_equal(seen_of(f, b)->entry->m->pos, 0);
 	assert_true(seen_of(f, a)->entry->m->writes);
-	id = seen_of(f, a)->entry->m->id;
-	/* Ids outlive the next look, also when who shares with whom has changed. */
+	before[0] = seen_of(f, a)->entry->m->id;
+	before[1] = seen_of(f, b)->entry->m->id;
+	/* Ids outlive the next look, also when who shares with whom has changed (whose it becomes is any order's
+	 * choice). */
 	(void)close(a);
 	assert_int_equal(dup2(b, a), a);
 	look(f);
 	assert_ptr_equal(seen_of(f, a)->entry, seen_of(f, b)->entry);
-	assert_int_equal(seen_of(f, a)->entry->m->id, id);
+	id = seen_of(f, a)->entry->m->id;
+	assert_true(id == before[0] || id == before[1]);
 	assert_int_not_equal(seen_of(f, c)->entry->m->id, id);
 	(void)close(a);
 	(void)close(b);
@@ -206,9 +210,9 @@ static void pipes_are_copied_and_stay_full(void **state)
 	assert_int_equal(pipe_check_ends(&f->s, true, &e), 0);
 	file_table_emit(&f->s);
 	assert_int_equal(pipe_peek_all(&f->s, &e), 0);
-	for (size_t i = 0; i < f->job.n_pipes; i++) /* standard output may be one as well */
-		if (f->job.pipes[i]->id == seen_of(f, ends[0])->entry->m->pipe)
-			m = f->job.pipes[i];
+	for (size_t i = 0; i < f->job->n_pipes; i++) /* standard output may be one as well */
+		if (f->job->pipes[i]->id == seen_of(f, ends[0])->entry->m->pipe)
+			m = f->job->pipes[i];
 	assert_non_null(m);
 	assert_true(m->packets);
 	assert_int_equal(m->content.len, 5);
@@ -294,8 +298,8 @@ static int destination(struct fixture *f, int sock, uint32_t id, const struct ca
 {
 	struct state_target d = { .proc = -1,
 				  .pidfd = -1,
-				  .job = &f->job,
-				  .process = &f->process,
+				  .job = f->job,
+				  .process = f->s.process,
 				  .carry = c->carry_written,
 				  .scratch = f->dir,
 				  .problems = &f->problems };
@@ -332,7 +336,7 @@ static void carry(struct fixture *f, int fd, const struct carry *c)
 		f->s.files->entries[i]->seen = f->s.files->entries[i]->m->id == id;
 	f->s.files->n_fds = 0;
 	file_table_emit(&f->s);
-	assert_int_equal(f->job.n_files, 1);
+	assert_int_equal(f->job->n_files, 1);
 	if (c->there)
 		change_name_to_other(f, c->there);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
