@@ -91,19 +91,23 @@ struct move {
 	struct cli c;
 	char *job;
 	char *port;
-	int signals; /* signalfd: INT, TERM */
+	char *source; /* port of the process server that the job leaves: during the move the job's own is BUSY */
+	int signals;  /* signalfd: INT, TERM */
 	bool tty;
 	bool drawn; /* a progress line is on the terminal */
 	bool done;
 	bool cancelling;
 	bool polling; /* a request for progress is under way */
 	uint64_t seen;
+	uint64_t poll_after_us; /* it has not begun yet, or is over: no hurry */
 	int r;
 	cli_reply *reply;
 	struct err e;
 };
 
 /* --- progress --- */
+
+#define OVER_US 50000u
 
 static void erase(struct move *m)
 {
@@ -120,8 +124,10 @@ static void draw(struct move *m, const Godwit__Procd__Progress *p)
 		return;
 	erase(m);
 	fprintf(stderr, "%s -> %s: %s", m->job, m->args->host, m->cancelling ? "giving up" : p->stage);
-	if (p->total)
+	if (p->total && p->bytes)
 		fprintf(stderr, " %s of %s", cli_size(p->bytes, done), cli_size(p->total, total));
+	else if (p->total)
+		fprintf(stderr, " (%s)", cli_size(p->total, total));
 	fflush(stderr);
 	m->drawn = true;
 }
@@ -138,6 +144,7 @@ static void on_progress(void *arg, int r, const cli_reply *reply, const char *wh
 	}
 	if (reply->result_case == GODWIT__PROCD__REPLY__RESULT_PROGRESS) {
 		m->seen = reply->progress->serial;
+		m->poll_after_us = reply->progress->over ? now_us() + OVER_US : 0;
 		draw(m, reply->progress);
 	}
 }
@@ -147,11 +154,12 @@ static void poll_progress(struct move *m)
 	Godwit__Procd__ProgressPoll message = GODWIT__PROCD__PROGRESS_POLL__INIT;
 	CLI_REQUEST(req, PROGRESS, progress, &message);
 
-	if (!m->tty || m->polling || m->done)
+	if (!m->tty || m->polling || m->done || now_us() < m->poll_after_us)
 		return;
 	message.seen = m->seen;
 	message.timeout_ms = CLI_POLL_MS;
-	m->polling = cli_start(&m->c, m->port, &req, CLI_LOCATE_MS, on_progress, m) > 0;
+	message.job = m->job;
+	m->polling = cli_start(&m->c, m->source, &req, CLI_LOCATE_MS, on_progress, m) > 0;
 }
 
 /* --- cancelling --- */
@@ -172,7 +180,8 @@ static void on_signal(struct move *m)
 	if (read(m->signals, &si, sizeof si) != sizeof si || m->cancelling)
 		return;
 	m->cancelling = true;
-	(void)cli_start(&m->c, m->port, &req, CLI_LOCATE_MS, on_cancelled, m);
+	cancel.job = m->job;
+	(void)cli_start(&m->c, m->source, &req, CLI_LOCATE_MS, on_cancelled, m);
 }
 
 /* --- the migration --- */
@@ -217,7 +226,7 @@ static void drive(struct move *m)
 
 		poll_progress(m);
 		p[0].events = (short)gwc_events(m->c.gwc);
-		if (poll(p, 2, -1) < 0 && errno != EINTR)
+		if (poll(p, 2, m->tty && !m->polling ? OVER_US / 1000 : -1) < 0 && errno != EINTR)
 			return;
 		if (p[1].revents)
 			on_signal(m);
@@ -255,11 +264,28 @@ static int settle(struct move *m, bool *ret_arrived)
 	}
 }
 
+static int find_source(struct move *m)
+{
+	Godwit__Procd__Info info = GODWIT__PROCD__INFO__INIT;
+	CLI_REQUEST(req, INFO, info, &info);
+	_cleanup_reply_ cli_reply *reply = NULL;
+	int r = cli_ask(&m->c, m->port, &req, &reply, &m->e);
+
+	if (r < 0)
+		return r;
+	if (reply->result_case != GODWIT__PROCD__REPLY__RESULT_JOB)
+		return err_set(&m->e, -EPROTO, "procd answers something else");
+	m->source = cli_port_host(reply->job->host);
+	return 0;
+}
+
 static int migrate(struct move *m)
 {
 	bool arrived = false;
-	int r = request(m);
+	int r = find_source(m);
 
+	if (r == 0)
+		r = request(m);
 	if (r < 0)
 		return r;
 	drive(m);
@@ -377,6 +403,7 @@ int cmd_migrate(int argc, char **argv)
 	cli_reply_free(&m.reply);
 	cli_close(&m.c);
 	fd_close(&m.signals);
+	free(m.source);
 	free(m.port);
 	free(m.job);
 	return status;
