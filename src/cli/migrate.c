@@ -226,7 +226,7 @@ static void drive(struct move *m)
 
 		poll_progress(m);
 		p[0].events = (short)gwc_events(m->c.gwc);
-		if (poll(p, 2, m->tty && !m->polling ? OVER_US / 1000 : -1) < 0 && errno != EINTR)
+		if (poll(p, 2, m->tty && !m->polling ? (int)(OVER_US / 1000) : -1) < 0 && errno != EINTR)
 			return;
 		if (p[1].revents)
 			on_signal(m);
