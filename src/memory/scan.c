@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/kernel.h"
 #include "base/util.h"
 #include "memory/vma.h"
 
@@ -36,17 +37,6 @@ struct scan_arg {
 
 #define VEC_LEN 4096u
 #define ENTRIES 65536u
-
-static bool hidden(const char *feature)
-{
-	const char *list = getenv("GODWIT_HIDE");
-	size_t len = strlen(feature);
-
-	for (const char *at = list; at && (at = strstr(at, feature)); at += len)
-		if ((at == list || at[-1] == ',') && (!at[len] || at[len] == ','))
-			return true;
-	return false;
-}
 
 static long scan_once(struct scan *s, struct scan_arg *a, uint64_t start, uint64_t end, enum scan_mode mode)
 {
@@ -90,7 +80,7 @@ int scan_open(struct scan *s, int proc, struct err *e)
 	if (s->pagemap < 0)
 		return err_errno(e, "opening the page map");
 	s->vec = xcalloc(VEC_LEN, sizeof *s->vec);
-	if (!hidden("pagemap_scan")) {
+	if (!kernel_hidden("pagemap_scan")) {
 		s->has_guards = true;
 		s->has_ioctl = scan_once(s, &a, 0, PAGE_BYTES, SCAN_ANY) >= 0;
 		if (!s->has_ioctl) {

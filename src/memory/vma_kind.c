@@ -42,7 +42,6 @@ static const struct {
 	  { "page faults are served by the program itself (userfaultfd)", "unregister the range" } },
 	{ VMA_SHADOWSTACK,
 	  { "shadow stacks are not supported", "run with GLIBC_TUNABLES=glibc.cpu.x86_shstk=off" } },
-	{ VMA_SEALED, { "sealed memory (mseal) is not supported yet", "run without mseal" } },
 	{ VMA_PFNMAP, { "a device's memory is mapped", "run without the device" } },
 	{ VMA_SYNC, { "persistent memory is mapped with MAP_SYNC", "map it without MAP_SYNC" } },
 };

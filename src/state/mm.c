@@ -178,6 +178,7 @@ static void put_vma(const struct vma *v, Godwit__Ckpt__Region *g)
 	g->locked = v->flags & VMA_LOCKED;
 	g->lock_on_fault = v->flags & VMA_LOCKONFAULT;
 	g->writes = writes_reach_file(v);
+	g->sealed = v->flags & VMA_SEALED;
 	if (name)
 		g->name = strndup(name, len);
 	put_advice(v, g);
@@ -387,6 +388,7 @@ static int mm_check(struct state_source *s, struct err *e)
 		for (size_t i = 0; i < s->mm->n_objects; i++)
 			s->requirements->memory += extents_bytes(&s->mm->objects[i].pages);
 		s->requirements->mappings = (uint32_t)s->mm->vmas.n;
+		mm_require_kernel(s->mm, s->requirements);
 	}
 	return put_exe(s, &m, e);
 }
@@ -426,39 +428,6 @@ static int mm_take(struct state_source *s, struct batch *b, struct err *e)
 	m->mdwe = (uint64_t)MAX(batch_ret(b, s->mm->ask_mdwe), 0);
 	m->lock_future = s->mm->lock_future;
 	m->lock_future_on_fault = s->mm->lock_future_on_fault;
-	return 0;
-}
-
-static uint64_t number_in(const char *path)
-{
-	_cleanup_free_ char *text = NULL;
-
-	return fd_slurp(AT_FDCWD, path, 256, &text) > 0 ? strtoull(text, NULL, 10) : 0;
-}
-
-static uint64_t memory_available(void)
-{
-	_cleanup_free_ char *text = NULL;
-	const char *at =
-		fd_slurp(AT_FDCWD, "/proc/meminfo", 1 << 16, &text) > 0 ? strstr(text, "\nMemAvailable:") : NULL;
-
-	return at ? strtoull(at + 14, NULL, 10) * 1024 : UINT64_MAX;
-}
-
-static int mm_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, struct err *e)
-{
-	uint64_t maps = number_in("/proc/sys/vm/max_map_count"), free_bytes = memory_available();
-
-	(void)e;
-	/* The agent and the kernel's own need a few, and protections may split some. */
-	if (maps && q->mappings + 16ull > maps)
-		problem_add(d->problems, 0, -1, "memory", "raise vm.max_map_count there",
-			    "the job has %u mappings, the destination allows %llu", q->mappings,
-			    (unsigned long long)maps);
-	if (q->memory > free_bytes)
-		problem_add(d->problems, 0, -1, "memory", "free memory there, or choose another host",
-			    "the job needs %llu MiB, the destination has %llu",
-			    (unsigned long long)q->memory >> 20, (unsigned long long)free_bytes >> 20);
 	return 0;
 }
 

@@ -38,6 +38,10 @@ int mm_run_flush(struct mm_run *x, struct err *e) must_check;
 int mm_validate(const Godwit__Ckpt__Job *job, const Godwit__Ckpt__Memory *m, uint64_t agent,
 		struct err *e) must_check;
 
+/* mm_admit.c: what the destination must be able to do for this memory. */
+void mm_require_kernel(const struct mm_snapshot *mm, Godwit__Ckpt__Requirements *q);
+int mm_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, struct err *e) must_check;
+
 /* mm_build.c */
 int mm_prepare(struct state_target *d, struct err *e) must_check;
 int mm_restore(struct state_target *d, struct batch *b, struct err *e) must_check;

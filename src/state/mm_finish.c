@@ -14,6 +14,9 @@
 #ifndef PR_SET_MDWE
 #define PR_SET_MDWE 65
 #endif
+#ifndef SYS_mseal
+#define SYS_mseal 462 /* since 6.10 */
+#endif
 #define ADV_GUARD_INSTALL 102 /* since 6.13 */
 #define LOCK_ONFAULT 1	      /* mlock2 */
 #define PAGES_WORTH_DROPPING 16
@@ -250,6 +253,23 @@ int mm_set_map(struct state_target *d, struct mm_run *x, int exe_there, struct e
 	return 0;
 }
 
+/* Nothing of a sealed mapping can be changed any more: last of all. */
+static int seal_all(struct mm_run *x, const Godwit__Ckpt__Memory *m, struct err *e)
+{
+	int err = 0;
+
+	for (size_t i = 0; i < m->n_regions && !err; i++) {
+		const Godwit__Ckpt__Region *g = m->regions[i];
+
+		if (!g->sealed)
+			continue;
+		err = mm_run_room(x, 1, 0, e);
+		if (!err)
+			batch_call(x->b, "sealing memory", SYS_mseal, bval(g->start), bval(g->end - g->start), bval(0));
+	}
+	return err;
+}
+
 static int finish_in(struct state_target *d, struct mm_run *x, struct err *e)
 {
 	const Godwit__Ckpt__Memory *m = d->process->memory, *early = d->early->processes[0]->memory;
@@ -274,7 +294,8 @@ static int finish_in(struct state_target *d, struct mm_run *x, struct err *e)
 			   bval(MCL_FUTURE | (m->lock_future_on_fault ? MCL_ONFAULT : 0)));
 	if (m->mdwe)
 		batch_call(x->b, "denying writable code", SYS_prctl, bval(PR_SET_MDWE), bval(m->mdwe));
-	return mm_run_flush(x, e);
+	err = seal_all(x, m, e);
+	return err ? err : mm_run_flush(x, e);
 }
 
 int mm_finish(struct state_target *d, struct batch *b, struct err *e)

@@ -106,7 +106,7 @@ static void test_refusals(void **state)
 {
 	static const char *const paths[] = { "anon_inode:[io_uring]", "/[aio] (deleted)", "/secretmem (deleted)",
 					     "/SYSV00000000 (deleted)", "/anon_hugepage (deleted)" };
-	static const uint32_t flags[] = { VMA_HUGETLB, VMA_USERFAULT, VMA_SHADOWSTACK, VMA_SEALED, VMA_PFNMAP };
+	static const uint32_t flags[] = { VMA_HUGETLB, VMA_USERFAULT, VMA_SHADOWSTACK, VMA_PFNMAP };
 	struct vma_refusal why;
 
 	(void)state;
