@@ -5,6 +5,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -40,6 +41,11 @@ static bool probe_btf(void)
 	return access("/sys/kernel/btf/vmlinux", R_OK) == 0;
 }
 
+static bool probe_populate(void)
+{
+	return madvise(NULL, 0, 23 /* MADV_POPULATE_WRITE */) == 0;
+}
+
 static const struct {
 	const char *name;
 	bool (*probe)(void);
@@ -51,6 +57,7 @@ static const struct {
 	[KERNEL_MM_MAP] = { "mm-map", probe_mm_map },
 	[KERNEL_TIME_NAMESPACE] = { "time-namespace", probe_timens },
 	[KERNEL_VMSPLICE] = { "vmsplice", NULL },
+	[KERNEL_POPULATE] = { "populate", probe_populate },
 };
 
 bool kernel_hidden(const char *name)

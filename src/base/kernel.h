@@ -17,6 +17,7 @@ enum kernel_feature {
 	KERNEL_MM_MAP,		  /* "mm-map": prctl(PR_SET_MM_MAP) */
 	KERNEL_TIME_NAMESPACE,	  /* "time-namespace" (5.6) */
 	KERNEL_VMSPLICE,	  /* "vmsplice": pages straight out of the process */
+	KERNEL_POPULATE,	  /* "populate": madvise(MADV_POPULATE_WRITE) (5.14) */
 	KERNEL_FEATURE_N
 };
 

@@ -2,6 +2,8 @@
 #ifndef GW_MEMORY_CHUNK_H
 #define GW_MEMORY_CHUNK_H
 
+#include <sys/uio.h>
+
 #include "memory/source.h"
 #include "memory/target.h"
 
@@ -38,6 +40,34 @@ struct chunk_writer {
 int chunk_send(struct chunk_writer *w, const struct extents *x, struct err *e) must_check;
 /* The end of the transfer. */
 int chunk_send_end(struct chunk_writer *w, struct err *e) must_check;
+
+/* The head of a chunk and of a run in it. */
+void chunk_put_head(uint8_t *to, uint32_t n_runs, uint32_t n_pages, uint32_t space);
+void chunk_put_run(uint8_t *to, const struct extent *run);
+
+/* A chunk on its way in. */
+struct chunk {
+	uint32_t n_runs, n_pages, space;
+	struct mm_shared *object; /* NULL: the process's own memory */
+	struct extent *run;	  /* room for CHUNK_RUNS_MAX */
+};
+
+/* Where the next bytes of a chunk go. */
+struct chunk_place {
+	uint32_t run;
+	uint64_t at;
+};
+/* Describes the next bytes, at most `len`, in at most `max` parts; moves on. Returns how many parts. */
+size_t chunk_next_parts(const struct chunk *c, struct chunk_place *p, size_t len, struct iovec *parts, size_t max);
+
+/* Writes the next bytes to where they belong. */
+int chunk_write(struct mm_target *t, const struct chunk *c, struct chunk_place *p, const uint8_t *from, size_t len,
+		struct err *e) must_check;
+
+/* chunk_direct.c: the pages of a big chunk on a plain stream, read by the process itself into its own memory. */
+#define CHUNK_DIRECT_PAGES 128u
+int chunk_take_direct(struct mm_target *t, struct stream *stream, const struct chunk *c, struct err *e) must_check;
+int chunk_direct_done(struct mm_target *t, struct err *e) must_check;
 
 /* Takes chunks until the end. */
 int chunk_receive_all(struct mm_target *t, struct stream *stream, struct memory_stats *stats,

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <assert.h>
 #include <errno.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -9,12 +10,6 @@
 #include "memory/wire.h"
 
 #define IOVS 256
-
-struct chunk {
-	uint32_t n_runs, n_pages, space;
-	struct mm_shared *object; /* NULL: the process's own memory */
-	struct extent *run;	  /* room for CHUNK_RUNS_MAX */
-};
 
 /* Everything that a run says is checked here, before a byte of it is written. */
 static int check_run(struct mm_target *t, const struct chunk *c, uint64_t start, uint64_t len, struct err *e)
@@ -28,11 +23,18 @@ static int check_run(struct mm_target *t, const struct chunk *c, uint64_t start,
 	return 0;
 }
 
+/* On a plain stream the pages after a head may be read by the process itself: nothing of them may land here. */
+static int read_bytes(struct stream *stream, void *buf, size_t len, struct err *e)
+{
+	return stream_is_sealed(stream) ? stream_read(stream, buf, len, e)
+					: stream_read_exact(stream, buf, len, e);
+}
+
 static int read_head(struct mm_target *t, struct stream *stream, struct chunk *c, struct err *e)
 {
-	uint8_t head[CHUNK_HEAD_LEN], run[CHUNK_RUN_LEN];
+	uint8_t head[CHUNK_HEAD_LEN], *table = (uint8_t *)c->run;
 	uint64_t bytes = 0;
-	int err = stream_read(stream, head, sizeof head, e);
+	int err = read_bytes(stream, head, sizeof head, e);
 
 	if (err)
 		return err;
@@ -44,14 +46,15 @@ static int read_head(struct mm_target *t, struct stream *stream, struct chunk *c
 	c->object = c->space ? mm_target_shared(t, c->space) : NULL;
 	if (c->space && !c->object)
 		return err_set(e, -EPROTO, "the source sent pages of an unknown object");
+	/* The table of runs is decoded where it lies. */
+	static_assert(sizeof(struct extent) == CHUNK_RUN_LEN, "a run is as long decoded as it is coded");
+	err = read_bytes(stream, table, c->n_runs * CHUNK_RUN_LEN, e);
+	if (err)
+		return err;
 	for (uint32_t i = 0; i < c->n_runs; i++) {
-		uint64_t start, len;
+		uint64_t start = wire_get_u64(table + i * CHUNK_RUN_LEN);
+		uint64_t len = wire_get_u64(table + i * CHUNK_RUN_LEN + 8);
 
-		err = stream_read(stream, run, sizeof run, e);
-		if (err)
-			return err;
-		start = wire_get_u64(run);
-		len = wire_get_u64(run + 8);
 		err = check_run(t, c, start, len, e);
 		if (err)
 			return err;
@@ -63,29 +66,32 @@ static int read_head(struct mm_target *t, struct stream *stream, struct chunk *c
 	return 0;
 }
 
-/* Where the next bytes of a chunk go. */
-struct place {
-	uint32_t run;
-	uint64_t at;
-};
+size_t chunk_next_parts(const struct chunk *c, struct chunk_place *p, size_t len, struct iovec *parts, size_t max)
+{
+	size_t n = 0;
 
-static int write_process(const struct mm_target *t, const struct chunk *c, struct place *p, const uint8_t *from,
-			 size_t len, struct err *e)
+	for (; n < max && len; n++) {
+		size_t part = MIN(c->run[p->run].end - p->at, len);
+
+		parts[n] = (struct iovec) { (void *)(uintptr_t)p->at, part };
+		len -= part;
+		p->at += part;
+		if (p->at == c->run[p->run].end && ++p->run < c->n_runs)
+			p->at = c->run[p->run].start;
+	}
+	return n;
+}
+
+static int write_process(const struct mm_target *t, const struct chunk *c, struct chunk_place *p,
+			 const uint8_t *from, size_t len, struct err *e)
 {
 	while (len) {
 		struct iovec there[IOVS], here = { (void *)(uintptr_t)from, 0 };
-		size_t n = 0;
+		size_t n = chunk_next_parts(c, p, len, there, IOVS);
 		ssize_t done;
 
-		for (; n < IOVS && here.iov_len < len; n++) {
-			size_t part = MIN(c->run[p->run].end - p->at, len - here.iov_len);
-
-			there[n] = (struct iovec) { (void *)(uintptr_t)p->at, part };
-			here.iov_len += part;
-			p->at += part;
-			if (p->at == c->run[p->run].end && ++p->run < c->n_runs)
-				p->at = c->run[p->run].start;
-		}
+		for (size_t i = 0; i < n; i++)
+			here.iov_len += there[i].iov_len;
 		done = process_vm_writev(t->remote->pid, &here, 1, there, n, 0);
 		if (done < 0)
 			return err_errno(e, "writing the memory of the job");
@@ -98,7 +104,7 @@ static int write_process(const struct mm_target *t, const struct chunk *c, struc
 	return 0;
 }
 
-static void write_object(const struct chunk *c, struct place *p, const uint8_t *from, size_t len)
+static void write_object(const struct chunk *c, struct chunk_place *p, const uint8_t *from, size_t len)
 {
 	while (len) {
 		size_t part = MIN(c->run[p->run].end - p->at, len);
@@ -112,9 +118,18 @@ static void write_object(const struct chunk *c, struct place *p, const uint8_t *
 	}
 }
 
+int chunk_write(struct mm_target *t, const struct chunk *c, struct chunk_place *p, const uint8_t *from, size_t len,
+		struct err *e)
+{
+	if (!c->object)
+		return write_process(t, c, p, from, len, e);
+	write_object(c, p, from, len);
+	return 0;
+}
+
 static int take_pages(struct mm_target *t, struct stream *stream, const struct chunk *c, struct err *e)
 {
-	struct place p = { .run = 0, .at = c->run[0].start };
+	struct chunk_place p = { .run = 0, .at = c->run[0].start };
 	size_t left = c->n_pages * PAGE_BYTES;
 
 	while (left) {
@@ -125,10 +140,7 @@ static int take_pages(struct mm_target *t, struct stream *stream, const struct c
 		if (err)
 			return err;
 		n = MIN(n, left);
-		if (c->object)
-			write_object(c, &p, from, n);
-		else
-			err = write_process(t, c, &p, from, n, e);
+		err = chunk_write(t, c, &p, from, n, e);
 		if (err)
 			return err;
 		stream_consume(stream, n);
@@ -148,8 +160,12 @@ int chunk_receive_all(struct mm_target *t, struct stream *stream, struct memory_
 		if (err)
 			return err;
 		if (!c.n_runs)
-			return 0;
-		err = take_pages(t, stream, &c, e);
+			return chunk_direct_done(t, e);
+		if (c.n_pages >= CHUNK_DIRECT_PAGES && !c.object && !stream_is_sealed(stream) &&
+		    t->agent_sock >= 0)
+			err = chunk_take_direct(t, stream, &c, e);
+		else
+			err = take_pages(t, stream, &c, e);
 		if (err)
 			return err;
 		for (uint32_t i = 0; i < c.n_runs; i++)

@@ -98,17 +98,25 @@ static bool any_zero(const struct chunk_writer *w, const uint8_t *pages)
 	return false;
 }
 
+void chunk_put_head(uint8_t *to, uint32_t n_runs, uint32_t n_pages, uint32_t space)
+{
+	wire_put_u32(to, n_runs);
+	wire_put_u32(to + 4, n_pages);
+	wire_put_u32(to + 8, space);
+	wire_put_u32(to + 12, 0);
+}
+
+void chunk_put_run(uint8_t *to, const struct extent *run)
+{
+	wire_put_u64(to, run->start);
+	wire_put_u64(to + 8, run->end - run->start);
+}
+
 static void put_head(const struct chunk_writer *w, uint8_t *to)
 {
-	wire_put_u32(to, w->n_runs);
-	wire_put_u32(to + 4, w->n_pages);
-	wire_put_u32(to + 8, w->object ? w->object->id : 0);
-	wire_put_u32(to + 12, 0);
-	to += CHUNK_HEAD_LEN;
-	for (uint32_t i = 0; i < w->n_runs; i++, to += CHUNK_RUN_LEN) {
-		wire_put_u64(to, w->run[i].start);
-		wire_put_u64(to + 8, w->run[i].end - w->run[i].start);
-	}
+	chunk_put_head(to, w->n_runs, w->n_pages, w->object ? w->object->id : 0);
+	for (uint32_t i = 0; i < w->n_runs; i++)
+		chunk_put_run(to + CHUNK_HEAD_LEN + i * CHUNK_RUN_LEN, &w->run[i]);
 }
 
 static size_t head_len(const struct chunk_writer *w)

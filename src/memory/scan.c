@@ -80,7 +80,7 @@ int scan_open(struct scan *s, int proc, struct err *e)
 	if (s->pagemap < 0)
 		return err_errno(e, "opening the page map");
 	s->vec = xcalloc(VEC_LEN, sizeof *s->vec);
-	if (!kernel_hidden("pagemap_scan")) {
+	if (!kernel_hidden(kernel_feature_name(KERNEL_PAGEMAP_SCAN))) {
 		s->has_guards = true;
 		s->has_ioctl = scan_once(s, &a, 0, PAGE_BYTES, SCAN_ANY) >= 0;
 		if (!s->has_ioctl) {

@@ -27,7 +27,7 @@ struct scan {
 	struct scan_region *vec;
 };
 
-/* `proc`: /proc/PID. GODWIT_HIDE=pagemap_scan makes it do without the ioctl. */
+/* `proc`: /proc/PID. GODWIT_HIDE=pagemap-scan makes it do without the ioctl. */
 int scan_open(struct scan *s, int proc, struct err *e) must_check;
 void scan_close(struct scan *s); /* of a zeroed or opened one */
 

@@ -123,7 +123,8 @@ int seal_box(struct seal *s, uint8_t *data, size_t len, const void *head, size_t
 
 	if (err)
 		return err;
-	if (!EVP_CipherUpdate(s->ctx, data, &out, data, (int)len) || !EVP_CipherFinal_ex(s->ctx, data + out, &out) ||
+	if (!EVP_CipherUpdate(s->ctx, data, &out, data, (int)len) ||
+	    !EVP_CipherFinal_ex(s->ctx, data + out, &out) ||
 	    !EVP_CIPHER_CTX_ctrl(s->ctx, EVP_CTRL_AEAD_GET_TAG, SEAL_TAG_LEN, data + len))
 		return -EIO;
 	return 0;

@@ -365,6 +365,7 @@ int memory_source_freeze(struct mm_snapshot *s, struct remote *r, struct err *e)
 	s->vmas = now;
 	s->frozen = true;
 	s->agent = agent;
+	s->remote = r;
 	if (err)
 		return err;
 	classify_all(s);

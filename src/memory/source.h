@@ -45,6 +45,7 @@ struct mm_snapshot {
 	size_t n_files;
 	int ask_brk, ask_mdwe;			/* state/mm.c's calls in the leader's batch */
 	uint64_t locked_kb;			/* VmLck at the last look */
+	struct remote *remote;			/* the stopped process, from the freeze on */
 	uint64_t agent;				/* address of the agent's mapping at the freeze, 0: none */
 	bool lock_future, lock_future_on_fault; /* mlockall(MCL_FUTURE); known after the freeze */
 	bool frozen;

@@ -78,6 +78,11 @@ uint64_t stream_bytes_received(const struct stream *s)
 	return s->bytes_received;
 }
 
+void stream_count_received(struct stream *s, size_t len)
+{
+	s->bytes_received += len;
+}
+
 /* --- output --- */
 
 int stream_flush(struct stream *s, struct err *e)

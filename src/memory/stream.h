@@ -94,6 +94,20 @@ int stream_peek(struct stream *s, const void **ret_at, size_t *ret_len, struct e
 void stream_consume(struct stream *s, size_t len);
 int stream_read(struct stream *s, void *buf, size_t len, struct err *e) must_check;
 
+/* --- a plain stream only --- */
+
+/* Moves `len` bytes that are in a pipe already to the other side, without a copy. Flush before. */
+int stream_splice(struct stream *s, int pipe, size_t len, struct err *e) must_check;
+/* As stream_read, but takes nothing off the socket that was not asked for: what follows can be read by somebody
+ * else. */
+int stream_read_exact(struct stream *s, void *buf, size_t len, struct err *e) must_check;
+/* Somebody else has read so many bytes from the socket. */
+void stream_count_received(struct stream *s, size_t len);
+/* For whoever waits elsewhere: 0, or -ETIME or -ECANCELED if it is no longer worth waiting. */
+int stream_still_wanted(const struct stream *s, struct err *e) must_check;
+/* What the kernel thinks this link carries, bytes a second; 0: no idea. */
+uint64_t stream_link_rate(const struct stream *s);
+
 uint64_t stream_bytes_sent(const struct stream *s);
 uint64_t stream_bytes_received(const struct stream *s);
 

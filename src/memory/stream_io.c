@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
+#include <linux/tcp.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include "base/util.h"
@@ -33,6 +37,17 @@ int stream_wait(int fd, short events, uint64_t deadline_us, int watch, struct er
 			return err_set(e, -ECANCELED, "called off");
 		return 0;
 	}
+}
+
+int stream_still_wanted(const struct stream *s, struct err *e)
+{
+	struct pollfd fd = { .fd = s->watch, .events = POLLIN };
+
+	if (now_us() >= s->deadline_us)
+		return err_set(e, -ETIME, "the other mover did not answer in time");
+	if (s->watch >= 0 && poll(&fd, 1, 0) > 0)
+		return err_set(e, -ECANCELED, "called off");
+	return 0;
 }
 
 static int io_error(int code, struct err *e)
@@ -102,4 +117,49 @@ int stream_get(struct stream *s, void *buf, size_t len, struct err *e)
 		len -= (size_t)n;
 	}
 	return 0;
+}
+
+int stream_splice(struct stream *s, int pipe, size_t len, struct err *e)
+{
+	while (len) {
+		/* More of it follows, or a head: never worth a segment of its own. */
+		ssize_t n = splice(pipe, NULL, s->fd, NULL, len, SPLICE_F_MORE | SPLICE_F_NONBLOCK);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0 && errno == EAGAIN) {
+			int err = stream_wait(s->fd, POLLOUT, s->deadline_us, s->watch, e);
+
+			if (err)
+				return err;
+			continue;
+		}
+		if (n < 0)
+			return io_error(-errno, e);
+		if (!n)
+			return err_set(e, -EIO, "a pipe has fewer bytes than were put into it");
+		s->bytes_sent += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int stream_read_exact(struct stream *s, void *buf, size_t len, struct err *e)
+{
+	size_t have = MIN(len, s->in_end - s->in_at);
+
+	memcpy(buf, s->in + s->in_at, have);
+	s->in_at += have;
+	return stream_get(s, (uint8_t *)buf + have, len - have, e);
+}
+
+uint64_t stream_link_rate(const struct stream *s)
+{
+	struct tcp_info info = { 0 };
+	socklen_t len = sizeof info;
+
+	if (getsockopt(s->fd, IPPROTO_TCP, TCP_INFO, &info, &len) < 0 ||
+	    len < offsetof(struct tcp_info, tcpi_delivery_rate) + sizeof info.tcpi_delivery_rate)
+		return 0;
+	return info.tcpi_delivery_rate;
 }

@@ -243,7 +243,8 @@ int stream_accept(int listener, const uint8_t key[STREAM_KEY_LEN], bool sealed, 
 	for (;;) {
 		uint64_t until;
 		struct err why = { 0 };
-		int err, fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int err,
+			fd = accept4(listener, NULL, NULL, SOCK_CLOEXEC); /* we never wait in a call, others may */
 
 		if (fd < 0) {
 			if (errno != EAGAIN && errno != EINTR && errno != ECONNABORTED)

@@ -17,6 +17,7 @@ int memory_target_new(struct remote *r, struct mm_target **ret, struct err *e)
 
 	(void)e;
 	t->remote = r;
+	t->agent_sock = t->agent_sock_there = t->stream_there = -1;
 	*ret = t;
 	return 0;
 }

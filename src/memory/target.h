@@ -20,8 +20,10 @@ struct mm_shared {
 
 struct mm_target {
 	struct remote *remote;
-	struct extents places;	  /* private memory that may be written, sorted */
-	struct extents populated; /* sorted; pages that exist there, though nothing was written yet */
+	int agent_sock, agent_sock_there; /* over which descriptors reach the process; -1: none */
+	int stream_there;		  /* the stream's socket in the process, while pages come; -1: not yet */
+	struct extents places;		  /* private memory that may be written, sorted */
+	struct extents populated;	  /* sorted; pages that exist there, though nothing was written yet */
 	struct extents received;
 	struct mm_shared *shared;
 	size_t n_shared;

@@ -323,6 +323,8 @@ int mm_prepare(struct state_target *d, struct err *e)
 		err = memory_target_new(d->remote, &d->mm, e);
 	if (err)
 		return err;
+	d->mm->agent_sock = d->agent_sock;
+	d->mm->agent_sock_there = d->agent_sock_there;
 	mm_run_init(&x, d->remote);
 	err = prepare_in(d, &x, &l, e);
 	free(l.v);

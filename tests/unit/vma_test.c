@@ -260,7 +260,7 @@ static void test_scan_without_ioctl(void **state)
 		print_message("SKIP page frames are hidden from unprivileged users\n");
 		skip();
 	}
-	(void)setenv("GODWIT_HIDE", "other,pagemap_scan", 1);
+	(void)setenv("GODWIT_HIDE", "other,pagemap-scan", 1);
 	scan_own_pages();
 	(void)unsetenv("GODWIT_HIDE");
 }
