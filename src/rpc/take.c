@@ -39,7 +39,7 @@ static size_t blob_size(const struct rpc_ep *ep)
 	const struct trans *t;
 
 	TAILQ_FOREACH(t, &ep->trans, by_tid)
-		size += 72 + t->body.len;
+		size += 68 + t->body.len;
 	return size;
 }
 
