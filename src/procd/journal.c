@@ -141,8 +141,12 @@ int journal_append(struct journal *j, const record *r, struct err *e)
 	off_t before = lseek(j->fd, 0, SEEK_END);
 	int failed = write_record(j->fd, r);
 
-	if (!failed)
+	if (!failed) {
+		for (size_t i = 0; i < j->n_records; i++)
+			if (!strcmp(j->records[i]->migration, r->migration))
+				j->records[i]->kind = r->kind;
 		return 0;
+	}
 	/* Half a record would hide all later ones. */
 	if (before >= 0 && ftruncate(j->fd, before) < 0)
 		log_error("journal: cannot cut off half a record");

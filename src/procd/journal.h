@@ -16,7 +16,8 @@
 struct journal {
 	int fd;
 	char *path;
-	/* What was found at opening: the last record of each migration that is still of interest. */
+	/* What was found at opening: the last record of each migration that is still of interest; its kind is kept
+	 * up to date. */
 	Godwit__Journal__Record **records;
 	size_t n_records;
 };

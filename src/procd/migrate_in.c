@@ -23,7 +23,7 @@
 #define PULSE_MS 2000u
 #define SILENCE_MAX_US 5000000u	   /* of the source, then it is asked */
 #define GIVE_UP_AFTER_US 30000000u /* of silence, while nothing is complete */
-#define REMEMBER_US 3600000000u	   /* an outcome nobody asks about any more */
+#define REMIND_US 60000000u	   /* of silence about an outcome that the source should have let us forget */
 #define ASK_LOCATE_MS 2000u
 
 /* --- life --- */
@@ -638,15 +638,19 @@ void migrate_in_abort(struct procd *p, struct call *c)
 		in_discard(m, -ECANCELED, "the source gave it up");
 }
 
+static void forget(struct migration_in *m)
+{
+	(void)migrate_note(m->p, GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN, m->id, m->name);
+	in_free(m);
+}
+
 void migrate_in_forget(struct procd *p, struct call *c)
 {
 	struct migration_in *m = in_find(p, c->request->forget->migration);
 
 	call_ok(c);
-	if (!m || m->state != IN_THAWED)
-		return;
-	(void)migrate_note(p, GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN, m->id, m->name);
-	in_free(m);
+	if (m && m->state == IN_THAWED)
+		forget(m);
 }
 
 /* --- the source is silent --- */
@@ -660,7 +664,11 @@ static void on_outcome(void *arg, const Godwit__Procd__Reply *reply, int status,
 	m->asking = false;
 	if (!m->over && reply && reply->result_case == GODWIT__PROCD__REPLY__RESULT_VERDICT) {
 		m->heard_us = now_us();
-		if (reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__ABORTED && m->state != IN_COMMITTING)
+		if (reply->verdict->what != GODWIT__PROCD__VERDICT__WHAT__ABORTED || m->state == IN_COMMITTING)
+			; /* it will say more */
+		else if (m->state == IN_THAWED)
+			forget(m); /* it has no record any more: it will never ask */
+		else
 			in_discard(m, -ECANCELED, "the source gave it up");
 	}
 	in_unref(m);
@@ -685,9 +693,12 @@ static void on_pulse(uv_timer_t *timer)
 	struct migration_in *m = timer->data;
 	uint64_t silent = now_us() - m->heard_us;
 
+	/* A THAWED that was forgotten without the source's word would be NEVER_RAN to a source that comes back. */
 	if (m->state == IN_THAWED) {
-		if (silent > REMEMBER_US)
-			in_free(m);
+		if (silent > REMIND_US && !m->asking) {
+			m->heard_us = now_us();
+			ask_source(m);
+		}
 		return;
 	}
 	/* What is not complete can never be committed; the source finds out when it tries. */

@@ -76,6 +76,9 @@ static void on_endpoint_resumed(void *arg, int result)
 static void undone(struct migration_out *m)
 {
 	m->undone_stun = false;
+	/* Only now can the mover freeze no more: an order to do so may have lain in its socket before the rollback. */
+	if (m->job)
+		(void)container_freeze(&m->job->container, &m->p->cgroups, false);
 	if (m->take_asked && m->p->gwc && m->job && m->job->endpoint &&
 	    gwc_endpoint_resume(m->p->gwc, m->job->endpoint, on_endpoint_resumed, m) == 0)
 		out_ref(m);

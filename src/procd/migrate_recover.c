@@ -47,6 +47,22 @@ static struct migration_out *find_out(struct procd *p, const char *id)
 	return m;
 }
 
+static const Godwit__Journal__Record *record_of_migration(const struct procd *p, const char *migration)
+{
+	for (size_t i = 0; i < p->journal.n_records; i++)
+		if (!strcmp(p->journal.records[i]->migration, migration))
+			return p->journal.records[i];
+	return NULL;
+}
+
+/* Did an earlier life of ours write the record that makes the destination's copy the job? */
+static bool was_decided(const struct procd *p, const char *migration)
+{
+	const Godwit__Journal__Record *r = record_of_migration(p, migration);
+
+	return r && r->kind == KIND(COMMITTED);
+}
+
 void migrate_query(struct procd *p, struct call *c)
 {
 	const Godwit__Procd__Query *q = c->request->query;
@@ -64,6 +80,8 @@ void migrate_query(struct procd *p, struct call *c)
 	else if (out)
 		v.what = out->recorded ? GODWIT__PROCD__VERDICT__WHAT__COMMITTED
 				       : GODWIT__PROCD__VERDICT__WHAT__UNDECIDED;
+	else if (was_decided(p, q->migration))
+		v.what = GODWIT__PROCD__VERDICT__WHAT__UNDECIDED; /* recovery has not come to that job yet */
 	else if (!*q->boot)
 		v.what = GODWIT__PROCD__VERDICT__WHAT__ABORTED; /* we are the source, and have no record */
 	else
@@ -93,14 +111,6 @@ void migrate_outcome(struct procd *p, struct call *c)
 }
 
 /* --- after a restart --- */
-
-static const Godwit__Journal__Record *record_of_migration(const struct procd *p, const char *migration)
-{
-	for (size_t i = 0; i < p->journal.n_records; i++)
-		if (!strcmp(p->journal.records[i]->migration, migration))
-			return p->journal.records[i];
-	return NULL;
-}
 
 static const Godwit__Journal__Record *record_of_leaving(const struct procd *p, const char *job)
 {
