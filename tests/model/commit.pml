@@ -35,6 +35,8 @@
  *  8 after a restart S's procd thaws before the old mover has ended
  *  9 D heeds ABORTED after it has written THAWED
  * 10 D thaws before it writes THAWED, and after a restart discards what has no THAWED record
+ * 11 D forgets THAWED by itself, when it has heard nothing for long
+ * 12 S's procd answers ABORTED after a restart before it has looked into its journal
  */
 
 #ifndef BROKEN
@@ -181,7 +183,7 @@ inline s_undo_mover() { s_mover = 0; s_order = 0; s_stopped = 0; stream = 0; s_t
 #define G_S_UNDO_THAW (s_procd && s_stage == ABORTING && s_record == NONE && (!s_mover || BROKEN == 8))
 inline s_undo_thaw() { s_frozen = 0; s_stage = OVER; SAY(ABORT) }
 
-#define G_S_ANSWER (s_procd && SAID(QUERY_S) && s_record != COMMITTED && (s_stage == OVER || s_stage == ABORTING) && \
+#define G_S_ANSWER (s_procd && SAID(QUERY_S) && (s_record != COMMITTED || (BROKEN == 12 && s_stage == ABORTING)) && (s_stage == OVER || s_stage == ABORTING) && \
 		    !SAID(ABORTED_VERDICT))
 inline s_answer() { SAY(ABORTED_VERDICT) }
 
@@ -230,11 +232,13 @@ inline d_thaw() { d_runs = 1; d_ran = 1 }
 #define G_D_ACK (d_procd && d_record == THAWED && (D_RUNS || killed) && SAID(COMMIT) && !SAID(COMMITTED_REPLY))
 inline d_ack() { d_ran = 1; SAY(COMMITTED_REPLY) }
 
-#define G_D_FORGET (d_procd && d_record == THAWED && (D_RUNS || killed) && SAID(FORGET))
+/* FORGET may never come: S has booted since. Then its answer says so. */
+#define G_D_FORGET (d_procd && d_record == THAWED && (D_RUNS || killed) && SAID(FORGET | ABORTED_VERDICT))
+#define G_D_FORGETS_ALONE (BROKEN == 11 && d_procd && d_record == THAWED && D_RUNS)
 inline d_forget() { d_record = NONE; d_stage = NONE }
 
-/* READY asks, again and again. */
-#define G_D_ASK (d_procd && d_record == READY && !SAID(QUERY_S))
+/* READY and THAWED ask, again and again. */
+#define G_D_ASK (d_procd && (d_record == READY || d_record == THAWED) && !SAID(QUERY_S))
 inline d_ask() { SAY(QUERY_S) }
 #define G_D_ABORT (d_procd && SAID(ABORT | ABORTED_VERDICT) && d_stage != NONE && \
 		   ((d_record == NONE || d_record == READY) || (BROKEN == 9 && d_record == THAWED && SAID(ABORTED_VERDICT))))
@@ -345,10 +349,7 @@ inline settled()
 	if :: s_copy && !S_RUNS && !IN_DOUBT -> wrong("S keeps a copy for ever") :: else fi;
 	if :: d_copy && !D_RUNS -> wrong("D keeps a copy for ever") :: else fi;
 	if :: s_mover && s_stage != IDLE || d_mover -> wrong("a mover is left over") :: else fi;
-	/* An S that has booted since knows nothing that D should FORGET. */
-	if :: s_record == COMMITTED && !IN_DOUBT || d_record != NONE && !(d_record == THAWED && s_boot != 0) ->
-		wrong("a record is left over")
-	   :: else fi;
+	if :: s_record == COMMITTED && !IN_DOUBT || d_record != NONE -> wrong("a record is left over") :: else fi;
 	/* Who may be dead: what ran on a host that died; what nobody ran yet when S died. */
 	if :: S_RUNS || D_RUNS || IN_DOUBT
 	   :: else ->
@@ -389,7 +390,7 @@ active proctype world()
 	DEEDS(ANY)
 	ANY(G_S_GIVE_UP, s_give_up()) ANY(G_D_GIVE_UP, d_abort())
 	ANY(G_S_RESOLVE, s_resolve()) ANY(G_D_RESOLVE, d_resolve())
-	ANY(G_S_IMPATIENT, s_impatient()) ANY(G_D_IMPATIENT, d_impatient())
+	ANY(G_D_FORGETS_ALONE, d_forget()) ANY(G_S_IMPATIENT, s_impatient()) ANY(G_D_IMPATIENT, d_impatient())
 	FAULT(s_mover && s_stage != IDLE, deaths_s, DEATHS, s_mover_dies())
 	FAULT(d_mover, deaths_d, DEATHS, d_mover_dies())
 	FAULT(s_procd, faults_s, RESTARTS, s_procd_dies())

@@ -17,6 +17,8 @@ broken=(
 	"a restarted procd thaws before the old mover has ended|S keeps a copy for ever"
 	"D heeds ABORTED after THAWED|D has lost the job"
 	"D thaws before it writes THAWED|D has lost the job"
+	"D forgets THAWED by itself|revoked after the job ran at D"
+	"a restarted procd answers before it reads its journal|revoked after the job ran at D"
 )
 echo "1..$((1 + ${#broken[@]}))"
 dir=$(mktemp -d) && trap 'rm -rf "$dir"' EXIT && cd "$dir" || exit 1
