@@ -164,7 +164,8 @@ lint:
 	$(Q)contrib/lint/sizes.sh
 	$(Q)clang-format --dry-run -Werror $(FORMATTED)
 	$(Q)$(if $(MAN),mandoc -Tlint -W warning $(MAN))
-	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=portability --std=c11 -Isrc -Iinclude \
+	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=portability --std=c11 --language=c -Isrc -Iinclude \
+		$(addprefix --include=,$(firstword $(wildcard /usr/include/*/sys/queue.h /usr/include/sys/queue.h))) \
 		--suppressions-list=contrib/lint/cppcheck -j2 src
 
 # --- install ---

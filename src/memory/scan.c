@@ -40,15 +40,15 @@ struct scan_arg {
 
 static long scan_once(struct scan *s, struct scan_arg *a, uint64_t start, uint64_t end, enum scan_mode mode)
 {
-	uint64_t not = IS_PFNZERO | (mode == SCAN_COPIED ? IS_FILE : 0);
+	uint64_t inverted = IS_PFNZERO | (mode == SCAN_COPIED ? IS_FILE : 0);
 
 	*a = (struct scan_arg) { .size = sizeof *a,
 				 .start = start,
 				 .end = end,
 				 .vec = (uintptr_t)s->vec,
 				 .vec_len = VEC_LEN,
-				 .category_inverted = not,
-				 .category_mask = not,
+				 .category_inverted = inverted,
+				 .category_mask = inverted,
 				 .category_anyof_mask = IS_PRESENT | IS_SWAPPED,
 				 .return_mask = s->has_guards ? IS_GUARD : IS_PFNZERO };
 	return ioctl(s->pagemap, SCAN_IOCTL, a);
