@@ -47,6 +47,8 @@ static void retry(struct migration_out *m, const char *why)
 
 	if (!m->doubt_since_us)
 		m->doubt_since_us = now_us();
+	mover_end(m->mover); /* it has let go of the job, and this may take long */
+	m->mover = NULL;
 	doubt = now_us() - m->doubt_since_us;
 	if (doubt > DOUBT_AFTER_US && !m->in_doubt) {
 		log_warn("job %s: in doubt: %s has not confirmed (%s)", m->name, m->destination, why);
@@ -230,8 +232,11 @@ void out_delete(struct migration_out *m)
 	Godwit__Mover__Finish finish = GODWIT__MOVER__FINISH__INIT;
 
 	m->in_doubt = false;
-	log_info("job %s: moved to %s, frozen for %llu us", m->name, m->destination,
-		 (unsigned long long)(m->resumed_us - m->at_us));
+	if (m->at_us)
+		log_info("job %s: moved to %s, frozen for %llu us", m->name, m->destination,
+			 (unsigned long long)(m->resumed_us - m->at_us));
+	else
+		log_info("job %s: has arrived on %s", m->name, m->destination);
 	if (m->mover)
 		(void)!mover_say(m->mover, MOVER_KIND(FINISH), &finish, NULL, 0);
 	out_ref(m);
