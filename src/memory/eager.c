@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <sys/mman.h>
 
+#include "base/kernel.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "memory/chunk.h"
@@ -49,7 +50,8 @@ static int try_pump(struct eager *g, struct stream *stream, struct err *e)
 	struct err why = { 0 };
 	int err;
 
-	if (stream_is_sealed(stream) || extents_bytes(&g->s->pages) < PUMP_WORTH || (rate && rate < SLOW_LINK))
+	if (stream_is_sealed(stream) || extents_bytes(&g->s->pages) < PUMP_WORTH || (rate && rate < SLOW_LINK) ||
+	    !kernel_has(KERNEL_VMSPLICE))
 		return 0;
 	g->pump = xmalloc(sizeof *g->pump);
 	err = pump_open(g->pump, g->s->remote, stream, g->w.stats, &why);

@@ -30,7 +30,8 @@
 #define READ_TRIES 8
 #define FLAGS_CARRIED                                                                                             \
 	(VMA_LOCKED | VMA_LOCKONFAULT | VMA_SEQUENTIAL | VMA_RANDOM | VMA_DONTFORK | VMA_ACCOUNT |                \
-	 VMA_NORESERVE | VMA_DONTDUMP | VMA_HUGEPAGE | VMA_NOHUGEPAGE | VMA_MERGEABLE | VMA_WIPEONFORK | VMA_SEALED)
+	 VMA_NORESERVE | VMA_DONTDUMP | VMA_HUGEPAGE | VMA_NOHUGEPAGE | VMA_MERGEABLE | VMA_WIPEONFORK |          \
+	 VMA_SEALED)
 
 static void object_done(struct mm_object *o)
 {

@@ -66,6 +66,22 @@ int vdso_describe(struct state_source *s, Godwit__Ckpt__Memory *m, struct err *e
  * too. */
 int vdso_bridge(uint8_t *old_image, size_t old_len, const uint8_t *new_image, size_t new_len, uint64_t new_start,
 		struct err *e) must_check;
-int vdso_prepare(struct state_target *d, struct mm_run *x, struct err *e) must_check;
+
+struct vdso_place {
+	uint64_t text, text_len, data, data_len;
+};
+struct vdso_plan {
+	bool wanted;	      /* the job has one */
+	bool same;	      /* as this kernel's: no bridge */
+	uint64_t at, len;     /* where this kernel's goes, its data pages first */
+	const uint8_t *image; /* this program's own */
+	struct vdso_place own;
+};
+/* The steps, in order: decide; before the blank is emptied, move its vDSO if the kernel cannot map a new one;
+ * after it, map one otherwise; see that it is where it should be, and bridge it if it is not the same. */
+int vdso_plan(struct state_target *d, struct vdso_plan *plan, struct err *e) must_check;
+int vdso_move(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, struct err *e) must_check;
+int vdso_map(struct mm_run *x, const struct vdso_plan *plan, struct err *e) must_check;
+int vdso_finish(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, struct err *e) must_check;
 
 #endif

@@ -20,7 +20,8 @@
 static bool uses_seals(const struct mm_snapshot *mm)
 {
 	for (size_t i = 0; i < mm->vmas.n; i++)
-		if (mm->vmas.v[i].flags & VMA_SEALED && mm->kinds[i] != VMA_KIND_VDSO && mm->kinds[i] != VMA_KIND_VVAR)
+		if (mm->vmas.v[i].flags & VMA_SEALED && mm->kinds[i] != VMA_KIND_VDSO &&
+		    mm->kinds[i] != VMA_KIND_VVAR)
 			return true;
 	return false;
 }
@@ -111,6 +112,9 @@ int mm_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, struct
 	uint64_t maps = number_in("/proc/sys/vm/max_map_count"), free_bytes = memory_available();
 
 	(void)e;
+	if (!kernel_has(KERNEL_MM_MAP))
+		problem_add(d->problems, 0, -1, "kernel", "use a kernel with CONFIG_CHECKPOINT_RESTORE",
+			    "the destination's kernel cannot set brk and auxv of a process (PR_SET_MM_MAP)");
 	for (size_t i = 0; i < q->n_kernel; i++)
 		admit_kernel(d, q->kernel[i]);
 	/* The agent and the kernel's own need a few, and protections may split some. */

@@ -16,9 +16,10 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
-#include "base/log.h"
+#include "base/kernel.h"
 #include "base/util.h"
 #include "memory/vma.h"
 #include "state/file.h"
@@ -29,6 +30,7 @@
 #define MADV_POPULATE_WRITE 23
 #endif
 #define POPULATE_STEP (64ull << 20)
+#define TOUCH_AT_ONCE 1024
 
 bool mm_is_private(const Godwit__Ckpt__Region *g)
 {
@@ -169,20 +171,44 @@ static int map_piece(struct mm_run *x, const Godwit__Ckpt__Region *g, uint64_t s
 	return 0;
 }
 
+/* Before 5.14: a write to each page, from here. What they hold until the real content comes is nobody's business.
+ */
+static void touch_pages(const struct mm_run *x, uint64_t start, uint64_t end)
+{
+	static const uint8_t zeroes[TOUCH_AT_ONCE];
+	struct iovec here = { .iov_base = (void *)(uintptr_t)zeroes }, there[TOUCH_AT_ONCE];
+
+	while (start < end) {
+		size_t n = 0;
+
+		for (; n < TOUCH_AT_ONCE && start < end; n++, start += PAGE_BYTES)
+			there[n] = (struct iovec) { (void *)(uintptr_t)start, 1 };
+		here.iov_len = n;
+		if (process_vm_writev(x->remote->pid, &here, 1, there, n, 0) < 0)
+			return; /* then they come by faults */
+	}
+}
+
 static int populate_run(struct mm_run *x, const Godwit__Ckpt__Region *g, uint64_t start, uint64_t end,
 			struct err *e)
 {
 	/* A file's own pages need no copy; of shared memory we may not even be allowed to write. */
-	uint64_t advice = mm_early_prot(g) & PROT_WRITE ? MADV_POPULATE_WRITE : MADV_POPULATE_READ;
+	bool writes = mm_early_prot(g) & PROT_WRITE;
 
+	if (!kernel_has(KERNEL_POPULATE)) {
+		if (writes)
+			touch_pages(x, start, end);
+		return 0;
+	}
 	while (start < end) {
 		uint64_t step = MIN(end - start, POPULATE_STEP);
 		int err = mm_run_room(x, 1, 0, e);
 
 		if (err)
 			return err;
-		/* Not worth failing for: before 5.14 there is no such advice, and pages then come by faults. */
-		batch_call(x->b, NULL, SYS_madvise, bval(start), bval(step), bval(advice));
+		/* Not worth failing for: pages then come by faults. */
+		batch_call(x->b, NULL, SYS_madvise, bval(start), bval(step),
+			   bval(writes ? MADV_POPULATE_WRITE : MADV_POPULATE_READ));
 		start += step;
 	}
 	return 0;
@@ -236,14 +262,39 @@ static int populate(struct state_target *d, struct mm_run *x, const Godwit__Ckpt
 
 /* --- prepare --- */
 
-static int empty(struct mm_run *x, struct err *e)
+/* Unmaps start..end but for what is to stay. */
+static void unmap_around(struct mm_run *x, uint64_t start, uint64_t end, uint64_t keep, uint64_t keep_end)
+{
+	if (keep < end && keep_end > start) {
+		if (keep > start)
+			batch_call(x->b, "emptying the blank process", SYS_munmap, bval(start),
+				   bval(keep - start));
+		start = keep_end;
+	}
+	if (start < end)
+		batch_call(x->b, "emptying the blank process", SYS_munmap, bval(start), bval(end - start));
+}
+
+static int empty(struct state_target *d, struct mm_run *x, struct err *e)
 {
 	uint64_t agent = x->remote->agent.a, end = agent + remote_agent_size();
+	struct vdso_plan plan;
+	bool moves;
+	int err = vdso_plan(d, &plan, e);
 
-	batch_call(x->b, "emptying the blank process below the agent", SYS_munmap, bval(0), bval(agent));
-	batch_call(x->b, "emptying the blank process above the agent", SYS_munmap, bval(end),
-		   bval(VMA_USER_END - end));
-	return mm_run_flush(x, e);
+	if (err)
+		return err;
+	moves = plan.wanted && !kernel_has(KERNEL_MAP_VDSO);
+	if (moves)
+		err = vdso_move(d, x, &plan, e);
+	if (err)
+		return err;
+	unmap_around(x, 0, agent, moves ? plan.at : 0, moves ? plan.at + plan.len : 0);
+	unmap_around(x, end, VMA_USER_END, moves ? plan.at : 0, moves ? plan.at + plan.len : 0);
+	err = mm_run_flush(x, e);
+	if (!err && plan.wanted && !moves)
+		err = vdso_map(x, &plan, e);
+	return err || !plan.wanted ? err : vdso_finish(d, x, &plan, e);
 }
 
 static int make_objects(struct state_target *d, struct err *e)
@@ -290,10 +341,8 @@ static int map_all(struct state_target *d, struct mm_run *x, const struct there_
 static int prepare_in(struct state_target *d, struct mm_run *x, struct there_list *l, struct err *e)
 {
 	const Godwit__Ckpt__Memory *m = d->process->memory;
-	int err = empty(x, e);
+	int err = empty(d, x, e);
 
-	if (!err)
-		err = vdso_prepare(d, x, e);
 	if (!err)
 		err = make_objects(d, e);
 	if (!err)
@@ -305,6 +354,8 @@ static int prepare_in(struct state_target *d, struct mm_run *x, struct there_lis
 		err = map_all(d, x, l, e);
 	if (!err)
 		err = close_there(x, l, e);
+	if (!err)
+		err = mm_run_flush(x, e);
 	if (!err)
 		err = populate(d, x, m, e);
 	return err ? err : mm_run_flush(x, e);

@@ -265,7 +265,8 @@ static int seal_all(struct mm_run *x, const Godwit__Ckpt__Memory *m, struct err 
 			continue;
 		err = mm_run_room(x, 1, 0, e);
 		if (!err)
-			batch_call(x->b, "sealing memory", SYS_mseal, bval(g->start), bval(g->end - g->start), bval(0));
+			batch_call(x->b, "sealing memory", SYS_mseal, bval(g->start), bval(g->end - g->start),
+				   bval(0));
 	}
 	return err;
 }

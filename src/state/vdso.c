@@ -35,10 +35,6 @@
 
 /* --- finding it --- */
 
-struct vdso_place {
-	uint64_t text, text_len, data, data_len;
-};
-
 static struct vdso_place find_place(const struct vma_list *l)
 {
 	struct vdso_place p = { 0 };
@@ -234,12 +230,6 @@ static bool is_same(const Godwit__Ckpt__Memory *m, const uint8_t *own, const str
 	       m->vdso_start - m->vvar_start == p->text - p->data && !memcmp(m->vdso_image.data, own, p->text_len);
 }
 
-static int map_vdso(struct mm_run *x, uint64_t data_start, struct err *e)
-{
-	batch_call(x->b, "mapping the vDSO", SYS_arch_prctl, bval(MAP_VDSO_64), bval(data_start));
-	return mm_run_flush(x, e);
-}
-
 /* Old text and zero pages for its data, where they were. */
 static int map_bridge(struct state_target *d, struct mm_run *x, const uint8_t *text, struct err *e)
 {
@@ -264,36 +254,6 @@ static int map_bridge(struct state_target *d, struct mm_run *x, const uint8_t *t
 	return mm_run_flush(x, e);
 }
 
-static int bridge(struct state_target *d, struct mm_run *x, const uint8_t *own, const struct vdso_place *p,
-		  struct err *e)
-{
-	const Godwit__Ckpt__Memory *m = d->process->memory;
-	_cleanup_free_ uint8_t *text = xmalloc(m->vdso_len);
-	struct vdso_place now = { 0 };
-	uint64_t(*busy)[2];
-	size_t n = mm_busy(m, &busy);
-	raddr_t hole = remote_agent_hole(d->remote, busy, n);
-	int err;
-
-	free(busy);
-	if (!hole.a)
-		return err_set(e, -ENOMEM, "no hole for this kernel's vDSO");
-	err = map_vdso(x, hole.a, e);
-	if (!err)
-		err = find_in(d->proc, &now, e);
-	if (err)
-		return err;
-	if (now.text_len != p->text_len)
-		return err_set(e, -EIO, "this kernel's vDSO is not where it should be");
-	memcpy(text, m->vdso_image.data, m->vdso_len);
-	err = vdso_bridge(text, m->vdso_len, own, p->text_len, now.text, e);
-	if (err)
-		return err;
-	log_debug("the job keeps its old vDSO at %llx, bridged to %llx", (unsigned long long)m->vdso_start,
-		  (unsigned long long)now.text);
-	return map_bridge(d, x, text, e);
-}
-
 static int check_place(const Godwit__Ckpt__Memory *m, struct err *e)
 {
 	if ((m->vdso_start | m->vdso_len | m->vvar_start | m->vvar_len) % PAGE_BYTES || m->vdso_len > IMAGE_MAX ||
@@ -303,27 +263,111 @@ static int check_place(const Godwit__Ckpt__Memory *m, struct err *e)
 	return 0;
 }
 
-int vdso_prepare(struct state_target *d, struct mm_run *x, struct err *e)
+/* Where this kernel's vDSO is to go: its data pages come first. */
+int vdso_plan(struct state_target *d, struct vdso_plan *plan, struct err *e)
 {
 	const Godwit__Ckpt__Memory *m = d->process->memory;
-	struct vdso_place own_place = { 0 }, now = { 0 };
-	const uint8_t *own;
+	uint64_t(*busy)[2];
+	size_t n;
 	int err = check_place(m, e);
 
+	*plan = (struct vdso_plan) { 0 };
 	if (err || !m->vdso_len)
 		return err;
-	err = own_vdso(&own, &own_place, e);
+	err = own_vdso(&plan->image, &plan->own, e);
 	if (err)
 		return err;
-	if (!own_place.text_len)
+	if (!plan->own.text_len)
 		return err_set(e, -EOPNOTSUPP, "this kernel has no vDSO (vdso=0?), the job needs one");
-	if (!is_same(m, own, &own_place))
-		return bridge(d, x, own, &own_place, e);
-	err = map_vdso(x, m->vvar_start, e);
-	if (!err)
-		err = find_in(d->proc, &now, e);
-	if (!err && now.text != m->vdso_start)
-		err = err_set(e, -EIO, "the kernel mapped the vDSO at %llx instead of %llx",
-			      (unsigned long long)now.text, (unsigned long long)m->vdso_start);
+	plan->wanted = true;
+	plan->same = is_same(m, plan->image, &plan->own);
+	plan->at = m->vvar_start;
+	if (!plan->same) {
+		n = mm_busy(m, &busy);
+		plan->at = remote_agent_hole(d->remote, (const uint64_t(*)[2])busy, n).a;
+		free(busy);
+	}
+	plan->len = plan->own.text + plan->own.text_len - plan->own.data;
+	return plan->at ? 0 : err_set(e, -ENOMEM, "no hole for this kernel's vDSO");
+}
+
+/* Moves the blank's own, part by part: each can be moved as a whole only. The addresses must not overlap. */
+static int move_to(struct mm_run *x, const struct vma_list *l, const struct vdso_place *from, uint64_t at,
+		   struct err *e)
+{
+	for (size_t i = 0; i < l->n; i++) {
+		const struct vma *v = &l->v[i];
+		enum vma_kind kind = vma_classify(v, NULL);
+
+		if (kind == VMA_KIND_VDSO || kind == VMA_KIND_VVAR)
+			batch_call(x->b, "moving the vDSO", SYS_mremap, bval(v->start), bval(v->end - v->start),
+				   bval(v->end - v->start), bval(MREMAP_MAYMOVE | MREMAP_FIXED),
+				   bval(v->start - from->data + at));
+	}
+	return mm_run_flush(x, e);
+}
+
+static int read_maps(int proc, struct vma_list *l, struct err *e)
+{
+	_cleanup_fd_ int fd = openat(proc, "maps", O_RDONLY | O_CLOEXEC);
+
+	return fd < 0 ? err_errno(e, "reading the list of mappings") : vma_list_read(l, fd, e);
+}
+
+/* By way of a hole, for the old and the new place may overlap. */
+int vdso_move(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, struct err *e)
+{
+	struct vma_list l = { 0 };
+	struct vdso_place from;
+	uint64_t busy[1][2] = { { plan->at, plan->at + plan->len } };
+	raddr_t hole = remote_agent_hole(d->remote, (const uint64_t(*)[2])busy, 1);
+	int err = hole.a ? read_maps(d->proc, &l, e) : err_set(e, -ENOMEM, "no hole for this kernel's vDSO");
+
+	from = find_place(&l);
+	if (!err && from.data != plan->at) {
+		err = move_to(x, &l, &from, hole.a, e);
+		if (!err)
+			err = read_maps(d->proc, &l, e);
+		from = find_place(&l);
+		if (!err)
+			err = move_to(x, &l, &from, plan->at, e);
+	}
+	vma_list_done(&l);
 	return err;
+}
+
+int vdso_map(struct mm_run *x, const struct vdso_plan *plan, struct err *e)
+{
+	batch_call(x->b, "mapping the vDSO", SYS_arch_prctl, bval(MAP_VDSO_64), bval(plan->at));
+	return mm_run_flush(x, e);
+}
+
+static int bridge(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, uint64_t new_text,
+		  struct err *e)
+{
+	const Godwit__Ckpt__Memory *m = d->process->memory;
+	_cleanup_free_ uint8_t *text = xmalloc(m->vdso_len);
+	int err;
+
+	memcpy(text, m->vdso_image.data, m->vdso_len);
+	err = vdso_bridge(text, m->vdso_len, plan->image, plan->own.text_len, new_text, e);
+	if (err)
+		return err;
+	log_debug("the job keeps its old vDSO at %llx, bridged to %llx", (unsigned long long)m->vdso_start,
+		  (unsigned long long)new_text);
+	return map_bridge(d, x, text, e);
+}
+
+int vdso_finish(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, struct err *e)
+{
+	uint64_t text = plan->at + (plan->own.text - plan->own.data);
+	struct vdso_place now = { 0 };
+	int err = find_in(d->proc, &now, e);
+
+	if (err)
+		return err;
+	if (now.text != text || now.text_len != plan->own.text_len)
+		return err_set(e, -EIO, "the kernel mapped the vDSO at %llx instead of %llx",
+			       (unsigned long long)now.text, (unsigned long long)text);
+	return plan->same ? 0 : bridge(d, x, plan, text, e);
 }
