@@ -76,31 +76,39 @@ static int agent_fill(struct remote *r, struct err *e)
 	return err < 0 ? err_code(e, err, "cannot write the agent's data into process %d", r->pid) : 0;
 }
 
-static int64_t map_whole(struct remote *r, raddr_t at, struct err *e)
+/* Never writable and executable at once: some programs have asked the kernel to refuse that (PR_SET_MDWE). */
+static int64_t map_parts(struct remote *r, struct err *e)
 {
-	return foothold_call(r, &r->threads[0], e, SYS_mmap,
-			     (uint64_t[6]) { at.a, remote_agent_size(), PROT_READ | PROT_EXEC,
-					     MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0 });
+	struct remote_thread *t = &r->threads[0];
+	size_t size = remote_agent_size();
+	int64_t got = foothold_call(r, t, e, SYS_mmap,
+				    (uint64_t[6]){ r->agent.a, size, PROT_READ | PROT_EXEC,
+						   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0 });
+
+	if (got < 0)
+		return got;
+	got = foothold_call(r, t, e, SYS_mprotect,
+			    (uint64_t[6]){ r->link->data, size - AGENT_CODE_SIZE, PROT_READ | PROT_WRITE });
+	if (got < 0)
+		(void)!foothold_call(r, t, NULL, SYS_munmap, (uint64_t[6]){ r->agent.a, size });
+	return got;
 }
 
-/* The process may be close to its limit of address space. The limit is looked at by mmap() only, so it is lifted
- * for as long as that takes. */
-static int64_t map_beyond_limit(struct remote *r, raddr_t at, struct err *e)
+/* The process may be close to its limit of address space. The limit is looked at by mmap() and the like only, so it is
+ * lifted for as long as that takes. */
+static int64_t map_beyond_limits(struct remote *r, struct err *e)
 {
 	static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
+	static const struct rlimit none = { RLIM_INFINITY, RLIM_INFINITY };
 	struct rlimit before[ARRAY_LEN(limits)];
 	int64_t got;
 
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++) {
-		struct rlimit none;
-
 		if (prlimit(r->pid, limits[i], NULL, &before[i]) < 0)
 			return -errno;
-		none = (struct rlimit) { before[i].rlim_max, before[i].rlim_max };
-		if (prlimit(r->pid, limits[i], &none, NULL) < 0)
-			return -errno;
+		(void)prlimit(r->pid, limits[i], &none, NULL);
 	}
-	got = map_whole(r, at, e);
+	got = map_parts(r, e);
 	for (size_t i = 0; i < ARRAY_LEN(limits); i++)
 		(void)prlimit(r->pid, limits[i], &before[i], NULL);
 	return got;
@@ -108,28 +116,20 @@ static int64_t map_beyond_limit(struct remote *r, raddr_t at, struct err *e)
 
 int remote_agent_map(struct remote *r, raddr_t at, struct err *e)
 {
-	struct remote_thread *t = &r->threads[0];
-	size_t size = remote_agent_size();
 	int64_t got;
 	int err;
 
-	if (!at.a)
-		at = remote_agent_hole(r, NULL, 0);
-	if (!at.a)
+	r->agent = at.a ? at : remote_agent_hole(r, NULL, 0);
+	if (!r->agent.a)
 		return err_set(e, -ENOMEM, "process %d has no room for the agent", r->pid);
-	/* Never writable and executable at once: some programs have asked the kernel to refuse that (PR_SET_MDWE).
-	 */
-	got = map_whole(r, at, e);
+	r->link->data = r->agent.a + AGENT_CODE_SIZE;
+	got = map_parts(r, e);
 	if (got == -ENOMEM)
-		got = map_beyond_limit(r, at, e);
-	if (got < 0)
+		got = map_beyond_limits(r, e);
+	if (got < 0) {
+		r->agent.a = 0;
 		return err_code(e, (int)got, "cannot map the agent into process %d", r->pid);
-	r->agent = at;
-	r->link->data = at.a + AGENT_CODE_SIZE;
-	got = foothold_call(r, t, e, SYS_mprotect,
-			    (uint64_t[6]) { r->link->data, size - AGENT_CODE_SIZE, PROT_READ | PROT_WRITE });
-	if (got < 0)
-		return err_code(e, (int)got, "cannot map the agent's data into process %d", r->pid);
+	}
 	err = agent_fill(r, e);
 	if (err < 0)
 		return err;
