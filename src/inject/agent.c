@@ -29,15 +29,16 @@ static int by_start(const void *a, const void *b)
 }
 
 /* The lowest hole: programs are given their memory from above, so it stays free for longest. */
-raddr_t remote_agent_hole(const struct remote *r, const uint64_t (*busy)[2], size_t n_busy)
+raddr_t remote_hole(const struct remote *r, size_t size, const uint64_t (*busy)[2], size_t n_busy)
 {
 	_cleanup_free_ char *maps = NULL;
 	uint64_t(*taken)[2] = NULL;
 	uint64_t at = HOLE_LOWEST;
-	size_t n = 0, room = n_busy + 64, size = remote_agent_size() + 2 * PAGE;
+	size_t n = 0, room = n_busy + 64;
 
 	if (fd_slurp(r->link->proc, "maps", 64u << 20, &maps) < 0)
 		return (raddr_t) { 0 };
+	size += 2 * PAGE; /* stay clear of the neighbours */
 	taken = xmalloc(room * sizeof *taken);
 	if (n_busy)
 		memcpy(taken, busy, n_busy * sizeof *taken);
@@ -82,20 +83,21 @@ static int64_t map_parts(struct remote *r, struct err *e)
 	struct remote_thread *t = &r->threads[0];
 	size_t size = remote_agent_size();
 	int64_t got = foothold_call(r, t, e, SYS_mmap,
-				    (uint64_t[6]){ r->agent.a, size, PROT_READ | PROT_EXEC,
-						   MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, (uint64_t)-1, 0 });
+				    (uint64_t[6]) { r->agent.a, size, PROT_READ | PROT_EXEC,
+						    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+						    (uint64_t)-1, 0 });
 
 	if (got < 0)
 		return got;
 	got = foothold_call(r, t, e, SYS_mprotect,
-			    (uint64_t[6]){ r->link->data, size - AGENT_CODE_SIZE, PROT_READ | PROT_WRITE });
+			    (uint64_t[6]) { r->link->data, size - AGENT_CODE_SIZE, PROT_READ | PROT_WRITE });
 	if (got < 0)
-		(void)!foothold_call(r, t, NULL, SYS_munmap, (uint64_t[6]){ r->agent.a, size });
+		(void)!foothold_call(r, t, NULL, SYS_munmap, (uint64_t[6]) { r->agent.a, size });
 	return got;
 }
 
-/* The process may be close to its limit of address space. The limit is looked at by mmap() and the like only, so it is
- * lifted for as long as that takes. */
+/* The process may be close to its limit of address space. The limit is looked at by mmap() and the like only, so
+ * it is lifted for as long as that takes. */
 static int64_t map_beyond_limits(struct remote *r, struct err *e)
 {
 	static const int limits[] = { RLIMIT_AS, RLIMIT_DATA };
@@ -119,7 +121,7 @@ int remote_agent_map(struct remote *r, raddr_t at, struct err *e)
 	int64_t got;
 	int err;
 
-	r->agent = at.a ? at : remote_agent_hole(r, NULL, 0);
+	r->agent = at.a ? at : remote_hole(r, remote_agent_size(), NULL, 0);
 	if (!r->agent.a)
 		return err_set(e, -ENOMEM, "process %d has no room for the agent", r->pid);
 	r->link->data = r->agent.a + AGENT_CODE_SIZE;

@@ -26,7 +26,9 @@ struct agent_link {
 	} foothold;
 	pid_t *born; /* threads made by clone3, not yet adopted, oldest first */
 	size_t n_born;
-	uint64_t data; /* address of struct agent_data there */
+	uint64_t data;	     /* address of struct agent_data there */
+	uint64_t *lingering; /* addresses of mappings of linger.c that were there before */
+	size_t n_lingering;
 	struct agent_call undo[AGENT_UNDO_MAX];
 	uint32_t n_undo;
 };
@@ -64,6 +66,9 @@ int thread_read(struct remote *r, struct remote_thread *t, struct err *e) must_c
 void arch_home(struct agent_home *home, const struct remote *r, const struct remote_thread *t);
 /* Registers with which a thread starts at `rip` in code of ours. */
 void arch_enter(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip);
+/* The same, where an instruction for a system call is. */
+void arch_call(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip, long nr,
+	       const uint64_t arg[6]);
 /* Makes a stopped thread end at once, with code of ours at `rip` that makes a system call. */
 void arch_exit(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip);
 /* Looks for the place for a foothold; leaves foothold.at 0 if there is none. */
@@ -74,6 +79,7 @@ void foothold_remove(struct remote *r);
 int64_t foothold_call(struct remote *r, struct remote_thread *t, struct err *e, long nr,
 		      const uint64_t args[6]) must_check;
 
+extern const uint8_t linger_code_start[], linger_code_end[];
 extern const uint8_t agent_blob_start[], agent_blob_end[];
 
 #endif

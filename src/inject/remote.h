@@ -31,8 +31,9 @@ struct remote_thread {
 		uint64_t ptr;
 		uint32_t len, sig, flags, pad;
 	} rseq;
-	long call_nr;		   /* the system call it was stopped in, -1: none (it was in its own code) */
-	int64_t call_remaining_ns; /* of the call's timeout at the stop, -1: none or unknown */
+	long call_nr;		 /* the system call it was stopped in, -1: none (it was in its own code) */
+	int64_t call_expires_ns; /* when its timeout ends, by the kernel's monotonic clock; -1: none or unknown */
+	uint64_t call_switches;	 /* peek_restart's, when that was read */
 };
 
 struct remote {
@@ -70,14 +71,22 @@ int remote_end_thread(struct remote *r, size_t i, struct err *e) must_check;
 /* The vDSO has moved or been replaced, or signals `avoid` (a mask) must not serve as doorbell from now on. */
 void remote_look_again(struct remote *r, uint64_t avoid);
 
-/* Size of the agent's mapping, and the lowest hole for one: the caller adds what is `busy` elsewhere (pairs start,
- * end; any order; may be NULL). 0 if there is none. */
 size_t remote_agent_size(void);
-raddr_t remote_agent_hole(const struct remote *r, const uint64_t (*busy)[2], size_t n_busy);
+/* The lowest hole of that size, with a page between it and its neighbours; the caller adds what is `busy`
+ * elsewhere (pairs start, end; any order; may be NULL). 0 if there is none. */
+raddr_t remote_hole(const struct remote *r, size_t size, const uint64_t (*busy)[2], size_t n_busy);
+static inline raddr_t remote_agent_hole(const struct remote *r, const uint64_t (*busy)[2], size_t n_busy)
+{
+	return remote_hole(r, remote_agent_size(), busy, n_busy);
+}
 
 /* Maps the agent. All threads are stopped. `at` 0: any hole; else exactly there. */
 int remote_agent_map(struct remote *r, raddr_t at, struct err *e) must_check;
 int remote_agent_unmap(struct remote *r, struct err *e) must_check;
+
+/* Every thread gets its `regs` now: for a caller that has corrected them, and for when we die before
+ * remote_release. */
+int remote_put_regs(struct remote *r, struct err *e) must_check;
 
 /* A file descriptor that the agent closes on its way home if we die, e.g. a pipe's end: -1 forgets all of them. */
 void remote_undo_close(struct remote *r, int fd);
@@ -157,6 +166,16 @@ static inline bool batch_fits(const struct batch *b, unsigned calls, size_t byte
 
 /* For tests: lets the thread start a batch of one call, and kills the caller there. */
 void remote_die_in_batch(struct remote *r, struct remote_thread *t) __attribute__((noreturn));
+
+/*
+ * Makes a call that sleeps and interrupts it at once, so that the kernel keeps the restart block that belongs to
+ * it. Data at offset i of `data` (at most 256 bytes) are there for it; `in_data`: bit i: arg[i] is such an offset.
+ * Returns the call's result: -ERESTART_RESTARTBLOCK, or whatever it returned instead of sleeping. The agent must
+ * be mapped, and nothing that sleeps may be done in that thread afterwards. Not for a source: a mover that dies in
+ * the middle of it takes the process along.
+ */
+int64_t remote_sleep(struct remote *r, struct remote_thread *t, long nr, const uint64_t arg[6], uint8_t in_data,
+		     const void *data, size_t len, struct err *e) must_check;
 
 /* One call, when speed does not matter. Returns its result (negative errno of the call, or of the session through
  * *e). */

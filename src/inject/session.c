@@ -236,6 +236,17 @@ void remote_look_again(struct remote *r, uint64_t avoid)
 		choose_doorbell(r, avoid);
 }
 
+int remote_put_regs(struct remote *r, struct err *e)
+{
+	for (size_t i = 0; i < r->n_threads; i++) {
+		int err = trace_set_regs(r->threads[i].tid, &r->threads[i].regs);
+
+		if (err < 0)
+			return err_code(e, err, "cannot set the registers of thread %d", r->threads[i].vtid);
+	}
+	return 0;
+}
+
 void remote_release(struct remote *r)
 {
 	if (!r->link || !r->link->stopped)
@@ -260,6 +271,7 @@ void remote_done(struct remote *r)
 	fd_close(&r->link->mem);
 	fd_close(&r->link->proc);
 	free(r->link->born);
+	free(r->link->lingering);
 	free(r->link);
 	free(r->threads);
 	memset(r, 0, sizeof *r);

@@ -154,3 +154,52 @@ int trace_run(struct remote *r, struct remote_thread *t, const struct user_regs_
 		*after = regs;
 	return err;
 }
+
+/*
+ * The kernel enters the call, sees that there is something to do before it could sleep, and returns. The stop at
+ * the entry is needed: interrupted before it, the thread would stop without having entered.
+ */
+static int interrupt_at_entry(struct remote_thread *t, const struct user_regs_struct *go,
+			      struct user_regs_struct *after)
+{
+	uint64_t deadline = now_us() + BATCH_DEADLINE_US;
+	int status, err = trace_set_regs(t->tid, go);
+
+	if (!err)
+		err = trace_set_mask(t->tid, ~UINT64_C(0));
+	if (!err)
+		err = request(PTRACE_SYSCALL, t->tid, 0, 0);
+	if (!err)
+		err = trace_wait(t->tid, deadline, &status);
+	if (!err)
+		err = request(PTRACE_INTERRUPT, t->tid, 0, 0);
+	if (!err)
+		err = trace_go(t->tid, 0);
+	if (!err)
+		err = trace_wait(t->tid, deadline, &status);
+	if (!err)
+		err = trace_get_regs(t->tid, after);
+	return err;
+}
+
+int64_t remote_sleep(struct remote *r, struct remote_thread *t, long nr, const uint64_t arg[6], uint8_t in_data,
+		     const void *data, size_t len, struct err *e)
+{
+	const uint64_t *head = (const void *)agent_blob_start;
+	uint64_t args[6], at = remote_batch_addr(r, 0).a;
+	struct user_regs_struct go, after;
+	int err = remote_write(r, (raddr_t) { at }, data, len);
+
+	for (int i = 0; i < 6; i++)
+		args[i] = arg[i] + (in_data >> i & 1 ? at : 0);
+	arch_call(&go, &t->regs, r->agent.a + head[2], nr, args);
+	if (!err)
+		err = interrupt_at_entry(t, &go, &after);
+	if (!err)
+		err = trace_set_mask(t->tid, t->sigmask);
+	if (!err)
+		err = trace_set_regs(t->tid, &t->regs);
+	if (err < 0)
+		return err_code(e, err, "cannot put thread %d to sleep again", t->vtid);
+	return (int64_t)after.rax;
+}

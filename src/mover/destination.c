@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "mover/mover.h"
+#include "state/clock.h"
 #include "state/file.h"
 
 /* --- check --- */

@@ -39,7 +39,7 @@ static raddr_t find_hole(struct mover *m)
 	const Godwit__Ckpt__Memory *mem = m->to.early->processes[0]->memory;
 	uint64_t(*busy)[2] = NULL;
 	size_t n = mem ? mm_busy(mem, &busy) : 0;
-	raddr_t at = remote_agent_hole(&m->remote, (const uint64_t(*)[2])busy, n);
+	raddr_t at = remote_hole(&m->remote, remote_agent_size(), (const uint64_t(*)[2])busy, n);
 
 	free(busy);
 	return at;

@@ -114,9 +114,6 @@ void timing_start(struct timings *t);
 void timing_add(struct timings *t, const char *name);
 void timings_done(struct timings *t);
 
-/* Offsets of the clocks of process `proc` against ours. */
-int clock_offsets(int proc, int64_t *monotonic_ns, int64_t *boottime_ns, struct err *e) must_check;
-
 /* --- source.c, source_take.c --- */
 stage_fn source_check, source_prepare, source_stun, source_move, source_freeze, source_rollback, source_finish;
 /* Every thread is stopped: fills m->from.final. */

@@ -11,7 +11,9 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "inject/linger.h"
 #include "mover/mover.h"
+#include "state/clock.h"
 #include "state/file.h"
 #include "state/thread.h"
 
@@ -215,9 +217,11 @@ static int stop(struct mover *m, struct err *e)
 		remote_done(&m->remote);
 		return err;
 	}
+	call_after_stop(s, &m->remote);
 	m->from.stopped = true;
 	s->remote = &m->remote;
-	return remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
+	err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
+	return err ? err : linger_sweep(&m->remote, e);
 }
 
 static int say_stunned(struct mover *m, uint64_t started_us, struct err *e)
@@ -399,6 +403,7 @@ void source_done(struct mover *m)
 	undo_stop(m);
 	remote_done(&m->remote);
 	file_source_done(s);
+	call_source_done(s);
 	memory_source_free(s->mm);
 	stream_free(m->stream);
 	if (m->from.early)

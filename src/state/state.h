@@ -69,6 +69,7 @@ struct state_source {
 	struct state_asked *asked;   /* the module's own, during ask, take, ask_thread, take_thread */
 	int64_t monotonic_offset_ns; /* the job's clocks against ours */
 	int64_t boottime_offset_ns;
+	struct peek *peek; /* for the timeouts of interrupted calls; NULL: not on this kernel */
 };
 
 struct state_target {

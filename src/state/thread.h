@@ -12,13 +12,15 @@ int thread_settle(struct state_target *d, struct remote_thread *t, const Godwit_
 		  struct err *e) must_check;
 
 /*
- * Calls that were interrupted (call.c). Before the stop: what only a running thread shows. At the end, when the
+ * Calls that were interrupted (call.c). Around the stop: what only a sleeping thread shows. At the end, when the
  * agent is about to leave: whatever a thread needs to go on in its call, at the source (undone) or at the
  * destination, where registers and masks of the remote threads are the job's already.
  */
 int call_before_stop(struct state_source *s, struct remote *r, struct err *e) must_check;
+void call_after_stop(struct state_source *s, struct remote *r); /* at once */
 int call_resume_source(struct state_source *s, struct err *e) must_check;
 int call_resume_target(struct state_target *d, struct err *e) must_check;
+void call_source_done(struct state_source *s);
 
 /* Signals that are queued in the message: numbers as a mask. */
 uint64_t signals_queued(const Godwit__Ckpt__Process *p);

@@ -128,14 +128,7 @@ int64_t foothold_call(struct remote *r, struct remote_thread *t, struct err *e, 
 
 	if (err < 0)
 		return err;
-	arch_enter(&go, &t->regs, r->link->foothold.at);
-	go.rax = (uint64_t)nr;
-	go.rdi = args[0];
-	go.rsi = args[1];
-	go.rdx = args[2];
-	go.r10 = args[3];
-	go.r8 = args[4];
-	go.r9 = args[5];
+	arch_call(&go, &t->regs, r->link->foothold.at, nr, args);
 	err = trace_run(r, t, &go, r->link->foothold.at + (uint64_t)(foothold_rang - foothold_start), &after, e);
 	return err < 0 ? err : (int64_t)after.rbx;
 }

@@ -12,14 +12,18 @@
  * is back. So the arithmetic flags are loaded by add and sahf instead of popf. Direction is set before them; the
  * other flags were never touched.
  */
-#define GO_HOME_ASM(d)                                                                                            \
+#define GO_HOME_ASM(d) HOME_MASK_ASM(d) HOME_REGS_ASM(d)
+
+#define HOME_MASK_ASM(d)                                                                                          \
 	"mov $14, %eax\n" /* rt_sigprocmask */                                                                    \
 	"mov $2, %edi\n"  /* SIG_SETMASK */                                                                       \
 	"lea " d "+152(%rip), %rsi\n"                                                                             \
 	"mov $0, %edx\n"                                                                                          \
 	"mov $8, %r10d\n"                                                                                         \
 	"mov " d "+56(%rip), %rsp\n"                                                                              \
-	"syscall\n"                                                                                               \
+	"syscall\n"
+
+#define HOME_REGS_ASM(d)                                                                                          \
 	"testl $0x400, " d "+144(%rip)\n"                                                                         \
 	"jz 77f\n"                                                                                                \
 	"std\n"                                                                                                   \

@@ -72,9 +72,20 @@ void arch_enter(struct user_regs_struct *go, const struct user_regs_struct *home
 	go->eflags &= ~(uint64_t)(X86_EFLAGS_DF | X86_EFLAGS_TF);
 }
 
-void arch_exit(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip)
+void arch_call(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip, long nr,
+	       const uint64_t arg[6])
 {
 	arch_enter(go, home, rip);
-	go->rax = SYS_exit;
-	go->rdi = 0;
+	go->rax = (uint64_t)nr;
+	go->rdi = arg[0];
+	go->rsi = arg[1];
+	go->rdx = arg[2];
+	go->r10 = arg[3];
+	go->r8 = arg[4];
+	go->r9 = arg[5];
+}
+
+void arch_exit(struct user_regs_struct *go, const struct user_regs_struct *home, uint64_t rip)
+{
+	arch_call(go, home, rip, SYS_exit, (uint64_t[6]) { 0 });
 }

@@ -17,11 +17,16 @@ extern struct agent_data agent_data __attribute__((visibility("hidden")));
 void agent_batch(void);
 void agent_undo(void);
 
-/* The blob starts with two words for the session: where to enter, and where the thread is when it has rung. */
+/* The blob starts with words for the session: where to enter, where the thread is when it has rung, where a lone
+ * system call instruction is. */
 __asm__(".section .text.entry, \"ax\"\n"
 	"agent_head:\n"
 	".quad agent_entry - agent_head\n"
 	".quad agent_rang - agent_head\n"
+	".quad agent_lone - agent_head\n"
+	"agent_lone:\n"
+	"syscall\n"
+	"ud2\n"
 	".global agent_entry\n"
 	"agent_entry:\n"
 	"mov $14, %eax\n" /* the session has set the mask as well; it may not have lived to do so */
