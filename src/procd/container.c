@@ -115,6 +115,22 @@ int container_freeze(const struct container *c, const struct cgroups *cg, bool f
 	return write_cgroup(c, cg, "job/cgroup.freeze", frozen ? "1" : "0");
 }
 
+int container_count(const struct container *c, const struct cgroups *cg)
+{
+	_cleanup_free_ char *text = NULL;
+	char path[PATH_MAX];
+	ssize_t len;
+	int n = 0;
+
+	(void)snprintf(path, sizeof path, "%s/job/cgroup.procs", c->cgroup);
+	len = fd_slurp(cg->dir, path, 1u << 20, &text);
+	if (len < 0)
+		return (int)len;
+	for (const char *at = text; (at = strchr(at, '\n')); at++)
+		n++;
+	return n;
+}
+
 void container_job_cgroup(const struct container *c, const struct cgroups *cg, char *ret, size_t size)
 {
 	(void)snprintf(ret, size, "%s/%s/job", cg->path, c->cgroup);

@@ -40,6 +40,8 @@ int container_reopen(struct container *c, const struct cgroups *cg, const char *
 /* SIGKILL to everything in it, frozen or not; `job_only` spares the shepherd. */
 void container_kill(const struct container *c, const struct cgroups *cg, bool job_only);
 int container_freeze(const struct container *c, const struct cgroups *cg, bool frozen);
+/* Processes in the job's own cgroup, without the shepherd; -errno. */
+int container_count(const struct container *c, const struct cgroups *cg);
 /* The full path of the job's own cgroup. */
 void container_job_cgroup(const struct container *c, const struct cgroups *cg, char *ret, size_t size);
 /* Once the shepherd is gone: what is left in file systems, and the descriptors. */

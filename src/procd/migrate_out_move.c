@@ -76,7 +76,8 @@ static void on_endpoint_resumed(void *arg, int result)
 static void undone(struct migration_out *m)
 {
 	m->undone_stun = false;
-	/* Only now can the mover freeze no more: an order to do so may have lain in its socket before the rollback. */
+	/* Only now can the mover freeze no more: an order to do so may have lain in its socket before the
+	 * rollback. */
 	if (m->job)
 		(void)container_freeze(&m->job->container, &m->p->cgroups, false);
 	if (m->take_asked && m->p->gwc && m->job && m->job->endpoint &&
@@ -179,6 +180,21 @@ void out_move(struct migration_out *m)
 	out_ref(m);
 }
 
+/* It could have forked since it was checked; now that it stands still it cannot any more. */
+static void on_stunned(struct migration_out *m, const Godwit__Mover__Stunned *s)
+{
+	int n;
+
+	if (m->stage != STAGE_STUN)
+		return;
+	m->at_us = s->at_us;
+	n = container_count(&m->job->container, &m->p->cgroups);
+	if (n > 1)
+		out_fail(m, -EAGAIN, "it has just started %d other process%s", n - 1, n > 2 ? "es" : "");
+	else
+		out_stage_done(m, STAGE_STUN);
+}
+
 static void keep_ready(struct migration_out *m, const Godwit__Mover__Ready *r)
 {
 	size_t len = godwit__mover__ready__get_packed_size(r);
@@ -237,9 +253,7 @@ void out_move_message(struct migration_out *m, const mover_message *msg)
 	}
 	switch (msg->kind_case) {
 	case MOVER_KIND(STUNNED):
-		m->at_us = msg->stunned->at_us;
-		m->stunned = true;
-		out_stage_done(m, STAGE_STUN);
+		on_stunned(m, msg->stunned);
 		break;
 	case MOVER_KIND(READY):
 		if (m->stage == STAGE_MOVE && !m->ready)

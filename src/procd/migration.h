@@ -68,7 +68,7 @@ struct migration_out {
 	uint64_t sent[STREAMS_MAX], want[STREAMS_MAX];
 	bool spooling, spooled;
 	/* stun, move */
-	bool stunned, take_asked, taken;
+	bool take_asked, taken;
 	uint64_t at_us;
 	ProtobufCBinaryData endpoint; /* communication state, from flipd */
 	ProtobufCBinaryData streams;  /* shepherd.Streams */
