@@ -46,8 +46,12 @@ raddr_t remote_hole(const struct remote *r, size_t size, const uint64_t (*busy)[
 	for (char *line = maps; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
 		if (n == room)
 			taken = xrealloc(taken, (room *= 2) * sizeof *taken);
-		if (sscanf(line, "%lx-%lx", &taken[n][0], &taken[n][1]) == 2)
-			n++;
+		/* Not sscanf, which measures all of the text that follows, for each line. */
+		char *rest;
+
+		taken[n][0] = strtoull(line, &rest, 16);
+		taken[n][1] = *rest == '-' ? strtoull(rest + 1, NULL, 16) : 0;
+		n += taken[n][1] > taken[n][0];
 	}
 	qsort(taken, n, sizeof *taken, by_start);
 	for (size_t i = 0; i < n && taken[i][0] < at + size; i++)

@@ -14,7 +14,7 @@
  */
 #include <elf.h>
 #include <errno.h>
-#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -72,10 +72,13 @@ void foothold_find(struct remote *r)
 	if (fd_slurp(r->link->proc, "maps", 64u << 20, &maps) < 0)
 		return;
 	for (char *line = maps; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
-		char prot[5];
 		const char *eol = strchrnul(line, '\n');
+		char *rest;
 
-		if (sscanf(line, "%lx-%lx %4s", &start, &end, prot) != 3 || prot[2] != 'x' || prot[3] != 'p')
+		/* start-end prot ... */
+		start = strtoull(line, &rest, 16);
+		end = *rest == '-' ? strtoull(rest + 1, &rest, 16) : 0;
+		if (eol - rest < 5 || rest[3] != 'x' || rest[4] != 'p')
 			continue;
 		if (start >> 63) /* [vsyscall] */
 			continue;
