@@ -143,6 +143,7 @@ static call_t *new_call(void)
 
 	godwit__ckpt__sys_call__init(c);
 	c->expires_ns = -1;
+	c->clock = CLOCK_MONOTONIC;
 	return c;
 }
 
@@ -198,7 +199,6 @@ static void examine_block(const struct state_source *s, const struct remote_thre
 	struct peek_restart block = { .kind = PEEK_NOTHING };
 
 	c->kind = CALL_KIND(RESTART_BLOCK);
-	c->clock = CLOCK_MONOTONIC;
 	if (s->peek)
 		(void)!peek_restart(s->peek, t->tid, &block);
 	if (block.kind == PEEK_NOTHING) {

@@ -93,8 +93,8 @@ static void find_cgroup_root(struct hop *h)
 		die(125, "no mountinfo");
 	for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
 		if (strstr(line, " - cgroup2 ") && sscanf(line, "%*s %*s %*s %*s %4000s", path) == 1) {
-			(void)snprintf(h->root, sizeof h->root, "%.4000s/hop-%d", path, getpid());
-			if (mkdir(h->root, 0755) < 0)
+			(void)snprintf(h->root, sizeof h->root, "%.4000s/hop-XXXXXX", path);
+			if (!mkdtemp(h->root))
 				die(125, "%s: %s", h->root, strerror(errno));
 			return;
 		}
@@ -142,7 +142,8 @@ static void __attribute__((noreturn)) be_blank(int agent)
 		must(dup2(agent, AGENT_SOCKET));
 	(void)close_range(0, AGENT_SOCKET - 1, 0);
 	(void)close_range(AGENT_SOCKET + 1, ~0u, 0);
-	must(write(AGENT_SOCKET, "b", 1)); /* from now on it may be stopped: the socket is where it was said to be */
+	must(write(AGENT_SOCKET, "b",
+		   1)); /* from now on it may be stopped: the socket is where it was said to be */
 	for (;;)
 		(void)syscall(SYS_pause);
 }
@@ -714,6 +715,7 @@ int main(int argc, char **argv)
 	parse(&h, argc, argv);
 	find_bin(&h);
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)mkdir("/run/godwit", 0755); /* procd's; the mover keeps what it has learned of the kernel there */
 	find_cgroup_root(&h);
 	must(pipe2(h.in, O_CLOEXEC));
 	must(pipe2(h.out, O_CLOEXEC));
