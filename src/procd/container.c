@@ -264,15 +264,28 @@ int container_create(struct container *c, const struct cgroups *cg, const char *
 	return r;
 }
 
-static pid_t find_shepherd(const struct container *c, const struct cgroups *cg)
+static pid_t first_of(const struct container *c, const struct cgroups *cg, const char *part)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[PATH_MAX];
 
-	(void)snprintf(path, sizeof path, "%s/shepherd/cgroup.procs", c->cgroup);
+	(void)snprintf(path, sizeof path, "%s/%s/cgroup.procs", c->cgroup, part);
 	if (fd_slurp(cg->dir, path, 4096, &text) <= 0)
 		return 0;
 	return (pid_t)strtol(text, NULL, 10);
+}
+
+pid_t container_any(const struct container *c, const struct cgroups *cg)
+{
+	return first_of(c, cg, "job");
+}
+
+int container_take_in(const struct container *c, const struct cgroups *cg, pid_t pid)
+{
+	char text[16];
+
+	(void)snprintf(text, sizeof text, "%d", pid);
+	return write_cgroup(c, cg, "job/cgroup.procs", text);
 }
 
 int container_reopen(struct container *c, const struct cgroups *cg, const char *jobs_dir, const char *name,
@@ -281,7 +294,7 @@ int container_reopen(struct container *c, const struct cgroups *cg, const char *
 	container_init(c);
 	(void)snprintf(c->cgroup, sizeof c->cgroup, "%s", name);
 	(void)snprintf(c->dir, sizeof c->dir, "%s/%s", jobs_dir, name);
-	c->shepherd = find_shepherd(c, cg);
+	c->shepherd = first_of(c, cg, "shepherd");
 	if (c->shepherd > 0)
 		c->pidfd = (int)syscall(SYS_pidfd_open, c->shepherd, 0);
 	if (c->pidfd < 0)

@@ -42,6 +42,10 @@ void container_kill(const struct container *c, const struct cgroups *cg, bool jo
 int container_freeze(const struct container *c, const struct cgroups *cg, bool frozen);
 /* Processes in the job's own cgroup, without the shepherd; -errno. */
 int container_count(const struct container *c, const struct cgroups *cg);
+/* Moves a process of this host into the job's cgroup. */
+int container_take_in(const struct container *c, const struct cgroups *cg, pid_t pid);
+/* A process of the job's cgroup, 0 if there is none. */
+pid_t container_any(const struct container *c, const struct cgroups *cg);
 /* The full path of the job's own cgroup. */
 void container_job_cgroup(const struct container *c, const struct cgroups *cg, char *ret, size_t size);
 /* Once the shepherd is gone: what is left in file systems, and the descriptors. */

@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "procd/herd.h"
 #include "procd/migrate.h"
+#include "procd/ops.h"
 #include "procd/rpc.h"
 
 struct job *jobs_by_name(struct procd *p, const char *name)
@@ -80,6 +81,8 @@ static void remove_job(struct job *j)
 	j->herd = NULL;
 	uv_close((uv_handle_t *)&j->gone, on_handle_closed);
 	uv_close((uv_handle_t *)&j->linger, on_handle_closed);
+	if (j->watching)
+		uv_close((uv_handle_t *)&j->leader_gone, on_handle_closed);
 	container_remove(&j->container, &j->p->cgroups);
 	fd_close(&j->pidfd);
 	unlink_job(j);
@@ -138,6 +141,8 @@ void jobs_exited(struct job *j, const Godwit__Procd__Exited *x)
 {
 	j->exited = *x;
 	j->exited_us = now_us();
+	if (j->watching)
+		(void)uv_poll_stop(&j->leader_gone);
 	fd_close(&j->pidfd);
 	j->pid = 0;
 	if (j->state == JOB_ENDING)
@@ -328,6 +333,8 @@ static void on_state(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 	if (n_fds)
 		jobs_set_leader(j, steal_fd(&fds[0]));
 	j->attached = r->state->attached;
+	if (j->spec->adopted && j->pidfd < 0)
+		adopt_find_again(j);
 	migrate_recover_job(j, r->state);
 }
 

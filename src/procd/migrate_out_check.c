@@ -281,7 +281,7 @@ static void ask_begin(struct migration_out *m)
 	Godwit__Procd__JobSpec spec = *m->job->spec;
 	int r;
 
-	spec.leader = m->state->pid;
+	spec.adopted = 0; /* it will be its shepherd's child there */
 	spec.monotonic_offset_ns = m->monotonic_offset_ns;
 	spec.boottime_offset_ns = m->boottime_offset_ns;
 	spec.moves++;

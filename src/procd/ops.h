@@ -15,5 +15,7 @@ void ops_info(struct job *j, struct call *c);
 void exec_start(struct procd *p, struct call *c);
 void exec_reserve(struct procd *p, struct call *c);
 void adopt_start(struct procd *p, struct call *c);
+/* After our restart: the leader of an adopted job that has not moved yet. */
+void adopt_find_again(struct job *j);
 
 #endif

@@ -60,10 +60,12 @@ struct job {
 	uint32_t endpoint; /* flipd's number, 0: none */
 	bool attached;
 	Godwit__Procd__Exited exited;
-	uint64_t exited_us; /* our clock */
-	uv_timer_t linger;  /* with EXITED */
-	uv_poll_t gone;	    /* on the shepherd's pidfd */
-	unsigned handles;   /* of the event loop that are still open */
+	uint64_t exited_us;    /* our clock */
+	uv_timer_t linger;     /* with EXITED */
+	uv_poll_t gone;	       /* on the shepherd's pidfd */
+	uv_poll_t leader_gone; /* on the leader's, if it is not the shepherd's child */
+	bool watching;
+	unsigned handles; /* of the event loop that are still open */
 	struct migration_out *out;
 	struct migration_in *in;
 	void (*on_end)(void *arg); /* when nothing of it is left */

@@ -48,6 +48,9 @@ static int open_ends(struct shepherd *sh, const Godwit__Shepherd__Blank *b, int 
 	bool pty = b->n_streams == 1 && b->streams[0]->kind == GODWIT__MOVER__STREAM__KIND__PTY_SLAVE;
 	static const Godwit__Procd__Terminal no_size = GODWIT__PROCD__TERMINAL__INIT;
 
+	*ret_n = 0;
+	if (!b->n_streams)
+		return 0; /* adopted, and its standard streams are files of its own */
 	if (pty) {
 		*ret_n = 1;
 		return streams_open_pty(sh, b->uid, b->terminal ? b->terminal : &no_size, &ends[0], e);

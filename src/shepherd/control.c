@@ -286,6 +286,15 @@ static void dispatch(struct shepherd *sh, Godwit__Shepherd__Request *q, int fd)
 	case GODWIT__SHEPHERD__REQUEST__OP_GET_STATE:
 		do_get_state(sh, q->id);
 		break;
+	case GODWIT__SHEPHERD__REQUEST__OP_ADOPT:
+		(void)leader_adopt(sh, q->adopt, &e);
+		control_send_error(sh, q->id, &e);
+		break;
+	case GODWIT__SHEPHERD__REQUEST__OP_ENDED:
+		if (q->ended->exited)
+			leader_ended(sh, q->ended->exited);
+		control_send_error(sh, q->id, &e);
+		break;
 	case GODWIT__SHEPHERD__REQUEST__OP_BYE:
 		_exit(0); /* the kernel kills whatever is left in the namespace */
 	default:

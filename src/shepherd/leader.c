@@ -170,6 +170,24 @@ static int64_t realtime_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+int leader_adopt(struct shepherd *sh, const Godwit__Shepherd__Adopt *a, struct err *e)
+{
+	if (sh->phase != GODWIT__SHEPHERD__STATE__PHASE__EMPTY)
+		return err_set(e, -EINVAL, "there is a job already");
+	sh->phase = GODWIT__SHEPHERD__STATE__PHASE__RUNNING;
+	leader_drop_privileges(sh, a->uid, a->gid);
+	return 0;
+}
+
+void leader_ended(struct shepherd *sh, const Godwit__Procd__Exited *x)
+{
+	if (sh->leader || sh->phase == GODWIT__SHEPHERD__STATE__PHASE__EXITED)
+		return;
+	sh->status = W_EXITCODE(x->status & 0xff, x->signal & 0x7f) | (x->core ? WCOREFLAG : 0);
+	sh->exited_at_us = x->at_us;
+	sh->phase = GODWIT__SHEPHERD__STATE__PHASE__EXITED;
+}
+
 int leader_reap(struct shepherd *sh)
 {
 	int status, ended = 0;

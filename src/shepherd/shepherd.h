@@ -92,6 +92,9 @@ struct shepherd {
 /* leader.c: the job's first process, or the blank that becomes it */
 int leader_start(struct shepherd *sh, const Godwit__Procd__Exec *exec, struct err *e) must_check;
 int leader_reap(struct shepherd *sh); /* 1 when the leader has just ended */
+/* One that is not our child, and its end. */
+int leader_adopt(struct shepherd *sh, const Godwit__Shepherd__Adopt *a, struct err *e);
+void leader_ended(struct shepherd *sh, const Godwit__Procd__Exited *x);
 void leader_drop_privileges(struct shepherd *sh, uid_t uid, gid_t gid);
 
 /* blank.c */
