@@ -157,11 +157,18 @@ struct flip_ep *flip_ep_new(struct flip *f, flip_addr private_addr, uint32_t inc
 	return ep;
 }
 
+void flip_ep_hide(struct flip *f, struct flip_ep *ep)
+{
+	if (!ep->hidden)
+		htab_del(&f->eps, &ep->node);
+	ep->hidden = true;
+}
+
 void flip_ep_free(struct flip *f, struct flip_ep *ep)
 {
 	if (!ep)
 		return;
-	htab_del(&f->eps, &ep->node);
+	flip_ep_hide(f, ep);
 	free(ep);
 }
 

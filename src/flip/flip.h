@@ -56,6 +56,7 @@ struct flip_ep {
 	uint32_t inc;
 	uint32_t messid; /* of the next message */
 	enum flip_ep_state state;
+	bool hidden;
 	void *user;
 };
 
@@ -136,6 +137,8 @@ void flip_peer_alive(struct flip *f, uint32_t loc, bool alive, uint64_t now_us);
 struct flip_ep *flip_ep_new(struct flip *f, flip_addr private_addr, uint32_t inc, void *user);
 /* What it has not delivered up is dropped; what it has sent goes on. */
 void flip_ep_free(struct flip *f, struct flip_ep *ep);
+/* A ghost that owes nothing any more and waits for its owner only: nothing reaches it. */
+void flip_ep_hide(struct flip *f, struct flip_ep *ep);
 struct flip_ep *flip_ep_find(struct flip *f, flip_addr addr);
 /* Tells every host where the endpoint is now, a few times. */
 void flip_ep_announce(struct flip *f, struct flip_ep *ep, uint64_t now_us);

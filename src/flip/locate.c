@@ -140,6 +140,9 @@ static void heard_busy(struct flip *f, struct locate *l, uint64_t now_us)
 	l->busy = true;
 	l->busy_us = now_us;
 	l->noes = 0;
+	/* If the next BUSY gets lost, the question is still asked again soon. */
+	l->interval_us = f->config.locate_us;
+	l->hops = 0;
 	l->deadline_us = MAX(l->deadline_us, now_us + l->timeout_us);
 	timers_arm(&f->timers, &l->timer, MIN(l->timer.due_us, now_us + BUSY_INTERVAL_US));
 }

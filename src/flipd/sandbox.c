@@ -64,6 +64,9 @@ int sandbox_enter(struct err *e)
 {
 	int err;
 
+	/* The bounding set while we may still change it, the others with the user. */
+	capng_clear(CAPNG_SELECT_BOTH);
+	(void)capng_apply(CAPNG_SELECT_BOUNDS);
 	if (geteuid() != 0) {
 		log_warn("not started as root: running as uid %u", geteuid());
 	} else {
@@ -71,7 +74,7 @@ int sandbox_enter(struct err *e)
 		if (err)
 			return err;
 	}
-	capng_clear(CAPNG_SELECT_ALL);
+	capng_clear(CAPNG_SELECT_BOTH);
 	(void)capng_apply(CAPNG_SELECT_CAPS);
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
 		return err_errno(e, "prctl");

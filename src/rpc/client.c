@@ -217,7 +217,7 @@ void trans_find_server(struct rpc *r, struct trans *t)
 	if (here && here->ep->flip->state == FLIP_EP_UP)
 		t->dst = here->ep->flip->addr;
 	else
-		t->dst = here ? 0 : rpc_port_cached(r, &t->port);
+		t->dst = rpc_port_cached(r, &t->port);
 	if (t->dst) {
 		send_request(r, t);
 		return;
@@ -252,7 +252,8 @@ void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct g
 static void fail_over(struct rpc *r, struct trans *t)
 {
 	rpc_port_uncache(r, &t->port, t->dst);
-	if (++t->failovers > FAILOVERS_MAX || r->now_us >= t->deadline_us)
+	t->deadline_us = MAX(t->deadline_us, r->now_us + t->locate_us);
+	if (++t->failovers > FAILOVERS_MAX)
 		trans_end(r, t, GW_NOTFOUND);
 	else
 		trans_find_server(r, t);
@@ -267,8 +268,7 @@ static void wait_busy(struct rpc *r, struct trans *t)
 {
 	r->stats.busy++;
 	t->busy = true;
-	t->tries = 0;
-	t->bounces = 0;
+	t->tries = t->bounces = t->failovers = 0;
 	arm(r, t, MIN(r->config.busy_us << MIN(t->busy_tries, 12u), r->config.busy_max_us));
 	t->busy_tries++;
 }
@@ -317,6 +317,7 @@ static void refused(struct rpc *r, struct trans *t, enum rpc_why why)
 			ask(r, t);
 		return;
 	}
+	/* Full: as if busy, but not for ever. */
 	if (r->now_us >= t->deadline_us && !t->unsure)
 		trans_end(r, t, GW_TRYAGAIN);
 	else

@@ -149,6 +149,8 @@ struct client *client_find(struct rpc_ep *ep, flip_addr addr);
 struct client *client_new(struct rpc *r, struct rpc_ep *ep, flip_addr addr);
 void client_drop(struct rpc *r, struct rpc_ep *ep, struct client *c);
 struct serve *serve_new(struct rpc *r, struct rpc_ep *ep, struct client *c, uint64_t tid);
+/* The serve belongs to another endpoint with the same address now, in place of what that knew of it. */
+void serve_adopt(struct rpc *r, struct serve *s, struct client *c, struct rpc_ep *ep);
 void serve_drop(struct rpc *r, struct serve *s);
 void server_message(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, const struct rpc_hdr *h,
 		    const struct rpc_body *body);

@@ -120,6 +120,24 @@ static struct serve *serve_find(const struct client *c, uint64_t tid)
 	return NULL;
 }
 
+void serve_adopt(struct rpc *r, struct serve *s, struct client *c, struct rpc_ep *ep)
+{
+	struct serve *old = serve_find(c, s->tid);
+
+	if (old)
+		serve_drop(r, old);
+	LIST_REMOVE(s, list);
+	s->ep->n_serves--;
+	ep->n_serves++;
+	if (held(s)) {
+		s->ep->n_held--;
+		ep->n_held++;
+	}
+	s->ep = ep;
+	s->client = c;
+	LIST_INSERT_HEAD(&c->serves, s, list);
+}
+
 static void answer(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, uint64_t tid, enum rpc_type type,
 		   enum rpc_why why)
 {

@@ -4,12 +4,13 @@
  *
  *	magic (4) version (2) zero (2)  private address (8)  incarnation (4)  messid (4)  tid (8)
  *	ports (4): put-port (16)
- *	clients (4): address (8)  idle_us (8)  high (8)  window (RPC_WINDOW / 8)  owed (4): tid (8)
+ *	clients (4): address (8)  idle_us (8)  high (8)  window (RPC_WINDOW / 8)  owed (4): tid (8)  left_us (8)
  *	transactions (4): tid (8)  cookie (8)  port (16)  uid (4)  gid (4)  state (1)  flags (1)  zero (2)  unsure (4)
  *	                  dst (8)  locate_us (8)  length (4)  body
  *
  * A transaction of a client that is elsewhere keeps its number, so that its server recognises it; one of a server stays
- * with the old home, which holds the request or the reply, and is listed as owed.
+ * with the old home, which holds the request or the reply, and is listed as owed, with the time that it is given for it.
+ * When the endpoint comes back to a host that still owes something, the two become one again.
  */
 #include "rpc/core.h"
 
@@ -35,7 +36,7 @@ enum { T_CANCELLED = 1, T_FORGOTTEN = 2 };
 
 static size_t blob_size(const struct rpc_ep *ep)
 {
-	size_t size = 44 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) + 8 * ep->n_serves;
+	size_t size = 44 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) + 16 * ep->n_serves;
 	const struct trans *t;
 
 	TAILQ_FOREACH(t, &ep->trans, by_tid)
@@ -61,8 +62,12 @@ static void put_clients(struct wire_out *w, const struct rpc *r, const struct rp
 		LIST_FOREACH(s, &c->serves, list)
 			owed++;
 		wire_put_u32(w, owed);
-		LIST_FOREACH(s, &c->serves, list)
+		LIST_FOREACH(s, &c->serves, list) {
 			wire_put_u64(w, s->tid);
+			/* Several moves in a row do not make it more. */
+			wire_put_u64(w, s->elsewhere ? s->timer.due_us - MIN(s->timer.due_us, r->now_us) :
+						       ELSEWHERE_US);
+		}
 	}
 }
 
@@ -178,9 +183,10 @@ static int get_client(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < owed && !w->bad; i++) {
 		struct serve *s = serve_new(r, ep, c, wire_get_u64(w));
+		uint64_t left_us = wire_get_u64(w);
 
 		s->elsewhere = true;
-		timers_arm(&r->timers, &s->timer, r->now_us + ELSEWHERE_US);
+		timers_arm(&r->timers, &s->timer, r->now_us + MIN(left_us, ELSEWHERE_US));
 	}
 	return w->bad ? -EBADMSG : 0;
 }
@@ -255,6 +261,37 @@ static void go_on(struct rpc *r, struct rpc_ep *ep)
 	}
 }
 
+static void adopt_client(struct rpc *r, struct rpc_ep *ep, struct rpc_ep *ghost, struct client *old)
+{
+	struct client *c = client_find(ep, old->addr);
+	struct serve *s, *next;
+
+	for (s = LIST_FIRST(&old->serves); s; s = next) {
+		next = LIST_NEXT(s, list);
+		if (c && !s->elsewhere && (s->replied || ghost->owner == ep->owner))
+			serve_adopt(r, s, c, ep);
+	}
+}
+
+/* This host was a home of the endpoint before and still owes replies in its name: they are the new one's from now on,
+ * which is who the clients' answers reach. */
+static void adopt_ghosts(struct rpc *r, struct rpc_ep *ep)
+{
+	struct rpc_ep *ghost, *next;
+	struct client *c;
+
+	for (ghost = LIST_FIRST(&r->eps); ghost; ghost = next) {
+		next = LIST_NEXT(ghost, list);
+		if (ghost == ep || ghost->flip->addr != ep->flip->addr)
+			continue;
+		TAILQ_FOREACH(c, &ghost->client_lru, lru)
+			adopt_client(r, ep, ghost, c);
+		if (!ghost->n_serves)
+			flip_ep_hide(r->flip, ghost->flip);
+		rpc_ep_reap(r, ghost);
+	}
+}
+
 /* Takes back a half-built endpoint without a word to anyone. */
 static void unmake(struct rpc *r, struct rpc_ep *ep)
 {
@@ -291,6 +328,7 @@ int rpc_ep_install(struct rpc *r, const void *blob, size_t len, bool well_known,
 		unmake(r, ep);
 		return err;
 	}
+	adopt_ghosts(r, ep);
 	flip_ep_announce(r->flip, flip, r->now_us);
 	go_on(r, ep);
 	*ret_ep = ep;
