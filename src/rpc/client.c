@@ -29,6 +29,9 @@
 
 #define WAIT_MAX_SHIFT 3u
 #define BOUNCES_FREE 8u
+/* A server that moves twice during one search can be missed by it. */
+#define MISSES_MAX 2u
+#define MISS_US 50000u
 
 static void trans_fire(struct timer *timer, void *ctx, uint64_t now_us);
 
@@ -244,6 +247,8 @@ void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct g
 	t->state = TRANS_SEND;
 	if (gw_port_is_null(put))
 		trans_end(r, t, GW_BADPORT);
+	else if (ep->taken)
+		trans_end(r, t, GW_TRYAGAIN);
 	else
 		trans_find_server(r, t);
 }
@@ -412,8 +417,10 @@ static void on_notdelivered(struct rpc *r, struct trans *t, const struct flip_fa
 	case FLIP_WHY_NOT_LOCATED:
 		if (t->state == TRANS_SEND && !t->unsure)
 			fail_over(r, t);
-		else
+		else if (++t->misses > MISSES_MAX)
 			give_up(r, t);
+		else
+			arm(r, t, MISS_US);
 		break;
 	case FLIP_WHY_TIMEOUT:
 		if (++t->tries > r->config.tries)

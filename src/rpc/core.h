@@ -45,7 +45,7 @@ struct trans {
 	bool busy;		/* the timer waits for a moving server, or a full one */
 	bool cancelled, forgotten;
 	unsigned unsure;	/* copies of the request that may have arrived */
-	unsigned tries, busy_tries, failovers, bounces;
+	unsigned tries, busy_tries, failovers, bounces, misses;
 	uint64_t deadline_us;	/* for finding a server */
 	uint64_t locate_us;
 };
@@ -71,7 +71,7 @@ struct serve {
 	uint32_t messid;
 	bool replied, busy, cancelled;
 	bool elsewhere; /* the endpoint's former home answers it */
-	unsigned tries, busy_tries, bounces;
+	unsigned tries, busy_tries, bounces, misses;
 	struct rpc_body body; /* of the reply */
 };
 
@@ -158,6 +158,8 @@ void server_notdeliver(struct rpc *r, struct rpc_ep *ep, const struct flip_failu
 void server_announced(struct rpc *r, struct rpc_ep *ep, flip_addr addr);
 /* Requests that the program holds will never be answered. */
 void server_fail_held(struct rpc *r, struct rpc_ep *ep);
+/* What former homes owe is the next home's business now. */
+void server_forget_elsewhere(struct rpc *r, struct rpc_ep *ep);
 bool server_owes(struct rpc_ep *ep, flip_addr client, const struct rpc_hdr *h);
 
 #endif

@@ -256,6 +256,7 @@ void rpc_ep_close(struct rpc *r, struct rpc_ep *ep)
 		port_drop(r, LIST_FIRST(&ep->ports));
 	if (!ep->taken)
 		server_fail_held(r, ep);
+	server_forget_elsewhere(r, ep);
 	ep->closed = true;
 	ep->flip->state = FLIP_EP_GHOST;
 	rpc_ep_reap(r, ep);
@@ -440,6 +441,7 @@ static void on_lost(void *ctx, struct flip_ep *fep, uint32_t inc)
 		port_drop(r, LIST_FIRST(&ep->ports));
 	while (!TAILQ_EMPTY(&ep->trans))
 		trans_end(r, TAILQ_FIRST(&ep->trans), RPC_MOVED);
+	server_forget_elsewhere(r, ep);
 	if (!ep->closed && ep->owner)
 		r->ops->lost(r->ctx, ep->owner, ep->number, inc);
 }

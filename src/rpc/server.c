@@ -20,6 +20,7 @@
 
 #define ASK_MAX_SHIFT 5u
 #define BOUNCES_MAX 20u
+#define MISSES_MAX 2u
 
 static void serve_fire(struct timer *timer, void *ctx, uint64_t now_us);
 
@@ -366,7 +367,11 @@ void server_notdeliver(struct rpc *r, struct rpc_ep *ep, const struct flip_failu
 			send_reply(r, s);
 		break;
 	case FLIP_WHY_NOT_LOCATED:
-		serve_end(r, s);
+		/* A client that moves twice during one search can be missed by it. */
+		if (++s->misses > MISSES_MAX)
+			serve_end(r, s);
+		else
+			arm(r, s, r->config.reply_us);
 		break;
 	case FLIP_WHY_TIMEOUT:
 		arm(r, s, 0);
@@ -405,9 +410,24 @@ void server_fail_held(struct rpc *r, struct rpc_ep *ep)
 	}
 }
 
+void server_forget_elsewhere(struct rpc *r, struct rpc_ep *ep)
+{
+	struct serve *s, *next;
+	struct client *c;
+
+	TAILQ_FOREACH(c, &ep->client_lru, lru) {
+		for (s = LIST_FIRST(&c->serves); s; s = next) {
+			next = LIST_NEXT(s, list);
+			if (s->elsewhere)
+				serve_drop(r, s);
+		}
+	}
+}
+
 bool server_owes(struct rpc_ep *ep, flip_addr src, const struct rpc_hdr *h)
 {
 	const struct client *c = client_find(ep, src);
+	const struct serve *s = c && h->type != RPC_REQUEST ? serve_find(c, h->tid) : NULL;
 
-	return h->type != RPC_REQUEST && c && serve_find(c, h->tid);
+	return s && !s->elsewhere;
 }

@@ -286,6 +286,7 @@ static void adopt_ghosts(struct rpc *r, struct rpc_ep *ep)
 			continue;
 		TAILQ_FOREACH(c, &ghost->client_lru, lru)
 			adopt_client(r, ep, ghost, c);
+		server_forget_elsewhere(r, ghost);
 		if (!ghost->n_serves)
 			flip_ep_hide(r->flip, ghost->flip);
 		rpc_ep_reap(r, ghost);

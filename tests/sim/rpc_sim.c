@@ -24,11 +24,21 @@ struct scenario {
 	const char *name;
 	uint32_t hosts;
 	struct world_net net;
-	bool moves, faults;
+	bool moves, faults, clients_move;
 };
 
 /* wake cookies: what << 56 | a << 32 | b */
-enum wake { WAKE_CLIENT = 1, WAKE_REPLY, WAKE_MOVE, WAKE_INSTALL, WAKE_CLOSE, WAKE_FAULT, WAKE_HEAL };
+enum wake {
+	WAKE_CLIENT = 1,
+	WAKE_REPLY,
+	WAKE_MOVE,
+	WAKE_INSTALL,
+	WAKE_CLOSE,
+	WAKE_FAULT,
+	WAKE_HEAL,
+	WAKE_CLIENT_MOVE,
+	WAKE_CLIENT_INSTALL,
+};
 
 struct server {
 	uint32_t home, number; /* of its endpoint; home 0: lost with a host */
@@ -45,7 +55,8 @@ struct call {
 
 struct client {
 	uint32_t home, number;
-	uint32_t next, under_way;
+	uint32_t next, under_way, to;
+	struct buf *blob; /* while it moves */
 	struct call calls[CALLS];
 };
 
@@ -188,7 +199,7 @@ static void client_go(struct sim *sim, uint32_t c)
 {
 	struct client *client = &sim->clients[c];
 
-	while (client->home && client->next < CALLS && client->under_way < 4) {
+	while (!client->blob && client->next < CALLS && client->under_way < 4) {
 		uint32_t n = client->next++;
 		struct buf *buf = buf_new(body_len(c, n));
 		struct rpc_body body = { .buf = buf, .len = buf->len };
@@ -279,6 +290,45 @@ static void move_end(struct sim *sim, uint32_t i)
 	s->moving = false;
 }
 
+/* A client takes its transactions along and gets their replies where it is then. */
+static void client_move(struct sim *sim, uint32_t c)
+{
+	struct client *client = &sim->clients[c];
+	struct rpc *r = world_rpc(sim->w, client->home);
+
+	wake_in(sim, 50000 + world_random(sim->w, 300000), WAKE_CLIENT_MOVE, c, 0);
+	if (client->blob)
+		return;
+	client->to = some_host(sim);
+	if (rpc_ep_take(r, rpc_ep_find(r, &owners[0], client->number), &client->blob) < 0)
+		wrong(sim, "a client cannot be taken", c, 0);
+	else
+		wake_in(sim, 500 + world_random(sim->w, 50000), WAKE_CLIENT_INSTALL, c, 0);
+}
+
+static void client_install(struct sim *sim, uint32_t c)
+{
+	struct client *client = &sim->clients[c];
+	uint32_t number = ++sim->numbers;
+	struct rpc *r = world_rpc(sim->w, client->home), *to = world_rpc(sim->w, client->to);
+	struct rpc_ep *ep;
+
+	if (world_chance(sim->w, 0.2)) {
+		if (rpc_ep_resume(r, rpc_ep_find(r, &owners[0], client->number)) < 0)
+			wrong(sim, "a client cannot resume", c, 0);
+	} else if (rpc_ep_install(to, client->blob->data, client->blob->len, false, &owners[0], number, &ep) < 0) {
+		wrong(sim, "a client cannot be installed", c, 0);
+	} else {
+		rpc_ep_close(r, rpc_ep_find(r, &owners[0], client->number));
+		client->home = client->to;
+		client->number = number;
+		sim->n_moves++;
+	}
+	buf_unref(client->blob);
+	client->blob = NULL;
+	client_go(sim, c);
+}
+
 static void old_home_close(struct sim *sim, uint32_t host, uint32_t boots, uint32_t number)
 {
 	struct rpc_ep *ep;
@@ -352,6 +402,12 @@ static void on_wake(void *ctx, uint64_t cookie)
 	case WAKE_HEAL:
 		heal(sim, a, b);
 		break;
+	case WAKE_CLIENT_MOVE:
+		client_move(sim, a);
+		break;
+	case WAKE_CLIENT_INSTALL:
+		client_install(sim, a);
+		break;
 	}
 }
 
@@ -380,6 +436,8 @@ static void start(struct sim *sim)
 		sim->clients[c].number = ++sim->numbers;
 		rpc_ep_new(world_rpc(sim->w, sim->clients[c].home), 1, &owners[0], sim->clients[c].number);
 		wake_in(sim, world_random(sim->w, 20000), WAKE_CLIENT, c, 0);
+		if (sim->s->clients_move)
+			wake_in(sim, world_random(sim->w, 300000), WAKE_CLIENT_MOVE, c, 0);
 	}
 	if (sim->s->faults)
 		wake_in(sim, 100000, WAKE_FAULT, 0, 0);
@@ -424,6 +482,8 @@ static bool run(const struct scenario *s, uint64_t seed, int number)
 		buf_unref(sim->held[i].reply);
 	for (uint32_t i = 0; i < SERVERS; i++)
 		buf_unref(sim->servers[i].blob);
+	for (uint32_t c = 0; c < CLIENTS; c++)
+		buf_unref(sim->clients[c].blob);
 	world_free(sim->w);
 	free(sim->held);
 	free(sim);
@@ -433,14 +493,16 @@ static bool run(const struct scenario *s, uint64_t seed, int number)
 int main(int argc, char **argv)
 {
 	static const struct scenario scenarios[] = {
-		{ "a perfect network", 4, { 0, 0, 50, 0 }, false, false },
-		{ "loss", 4, { 0.05, 0, 50, 0 }, false, false },
-		{ "loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, false, false },
-		{ "servers that move", 6, { 0, 0, 50, 100 }, true, false },
-		{ "servers that move, loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, true, false },
-		{ "crashes and cut links", 6, { 0.01, 0.01, 50, 500 }, false, true },
-		{ "crashes, cut links and moves, all at once", 8, { 0.02, 0.02, 50, 1000 }, true, true },
-		{ "a hundred hosts", 100, { 0.01, 0.01, 50, 500 }, true, false },
+		{ "a perfect network", 4, { 0, 0, 50, 0 }, false, false, false },
+		{ "loss", 4, { 0.05, 0, 50, 0 }, false, false, false },
+		{ "loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, false, false, false },
+		{ "servers that move", 6, { 0, 0, 50, 100 }, true, false, false },
+		{ "servers that move, loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, true, false, false },
+		{ "clients that move", 6, { 0, 0, 50, 100 }, false, false, true },
+		{ "everybody moves, loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, true, false, true },
+		{ "crashes and cut links", 6, { 0.01, 0.01, 50, 500 }, false, true, false },
+		{ "crashes, cut links and moves, all at once", 8, { 0.02, 0.02, 50, 1000 }, true, true, false },
+		{ "a hundred hosts", 100, { 0.01, 0.01, 50, 500 }, true, false, false },
 	};
 	uint64_t seed = world_seed(argc, argv);
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 0) : 1;
