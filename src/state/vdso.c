@@ -101,22 +101,23 @@ struct elf {
 	size_t str_len;
 };
 
-static const void *elf_at(const struct elf *f, uint64_t offset, uint64_t len)
+/* NULL if it lies outside, or where such a thing cannot lie. */
+static const void *elf_at(const struct elf *f, uint64_t offset, uint64_t len, uint64_t align)
 {
-	return offset <= f->len && len <= f->len - offset ? f->image + offset : NULL;
+	return offset <= f->len && len <= f->len - offset && !(offset % align) ? f->image + offset : NULL;
 }
 
 /* The number of dynamic symbols is known to the hash tables only. */
 static size_t count_by_hash(const struct elf *f, uint64_t offset)
 {
-	const uint32_t *head = elf_at(f, offset, 8);
+	const uint32_t *head = elf_at(f, offset, 8, 4);
 
 	return head ? head[1] : 0;
 }
 
 static size_t count_by_gnu_hash(const struct elf *f, uint64_t offset)
 {
-	const uint32_t *head = elf_at(f, offset, 16), *chain;
+	const uint32_t *head = elf_at(f, offset, 16, 4), *chain;
 	uint64_t buckets, chains, last = 0;
 
 	if (!head || head[0] > 4096 || head[2] > 4096)
@@ -124,13 +125,13 @@ static size_t count_by_gnu_hash(const struct elf *f, uint64_t offset)
 	buckets = offset + 16 + head[2] * 8ull;
 	chains = buckets + head[0] * 4ull;
 	for (uint32_t i = 0; i < head[0]; i++) {
-		const uint32_t *b = elf_at(f, buckets + i * 4ull, 4);
+		const uint32_t *b = elf_at(f, buckets + i * 4ull, 4, 4);
 
 		last = b ? MAX(last, *b) : last;
 	}
 	if (last < head[1])
 		return head[1];
-	while ((chain = elf_at(f, chains + (last - head[1]) * 4, 4)) && !(*chain & 1))
+	while ((chain = elf_at(f, chains + (last - head[1]) * 4, 4, 4)) && !(*chain & 1))
 		last++;
 	return last + 1;
 }
@@ -142,17 +143,17 @@ static int elf_open(struct elf *f, const uint8_t *image, size_t len)
 	uint64_t sym = 0, str = 0, hash = 0, gnu = 0;
 
 	*f = (struct elf) { .image = image, .len = len };
-	h = elf_at(f, 0, sizeof *h);
+	h = elf_at(f, 0, sizeof *h, 8);
 	if (!h || memcmp(h->e_ident, ELFMAG, SELFMAG) || h->e_ident[EI_CLASS] != ELFCLASS64 ||
 	    h->e_phentsize != sizeof *ph)
 		return -ENOEXEC;
 	for (unsigned i = 0; i < h->e_phnum; i++) {
 		const Elf64_Dyn *d;
 
-		ph = elf_at(f, h->e_phoff + i * sizeof *ph, sizeof *ph);
+		ph = elf_at(f, h->e_phoff + i * sizeof *ph, sizeof *ph, 8);
 		if (!ph || ph->p_type != PT_DYNAMIC)
 			continue;
-		for (uint64_t at = ph->p_offset; (d = elf_at(f, at, sizeof *d)) && d->d_tag != DT_NULL;
+		for (uint64_t at = ph->p_offset; (d = elf_at(f, at, sizeof *d, 8)) && d->d_tag != DT_NULL;
 		     at += sizeof *d) {
 			sym = d->d_tag == DT_SYMTAB ? d->d_un.d_ptr : sym;
 			str = d->d_tag == DT_STRTAB ? d->d_un.d_ptr : str;
@@ -162,15 +163,15 @@ static int elf_open(struct elf *f, const uint8_t *image, size_t len)
 		}
 	}
 	f->n_sym = hash ? count_by_hash(f, hash) : gnu ? count_by_gnu_hash(f, gnu) : 0;
-	f->sym = f->n_sym < 4096 ? elf_at(f, sym, f->n_sym * sizeof *f->sym) : NULL;
-	f->str = elf_at(f, str, f->str_len);
+	f->sym = f->n_sym < 4096 ? elf_at(f, sym, f->n_sym * sizeof *f->sym, 8) : NULL;
+	f->str = elf_at(f, str, f->str_len, 1);
 	return f->sym && f->str && f->n_sym && f->str_len && !f->str[f->str_len - 1] ? 0 : -ENOEXEC;
 }
 
 static bool is_function(const struct elf *f, const Elf64_Sym *s)
 {
 	return ELF64_ST_TYPE(s->st_info) == STT_FUNC && s->st_shndx != SHN_UNDEF && s->st_name < f->str_len &&
-	       elf_at(f, s->st_value, 1);
+	       elf_at(f, s->st_value, 1, 1);
 }
 
 static const Elf64_Sym *elf_find(const struct elf *f, const char *name)
@@ -203,7 +204,7 @@ int vdso_bridge(uint8_t *old_image, size_t old_len, const uint8_t *new_image, si
 		if (!to)
 			return err_set(e, -EOPNOTSUPP, "this kernel's vDSO has no %s, which the job may call",
 				       name);
-		if (from->st_size < JUMP_LEN || !elf_at(&was, from->st_value, JUMP_LEN))
+		if (from->st_size < JUMP_LEN || !elf_at(&was, from->st_value, JUMP_LEN, 1))
 			return err_set(e, -EOPNOTSUPP, "the old vDSO's %s is too small to be redirected", name);
 		address = new_start + to->st_value;
 		memcpy(jump + 6, &address, sizeof address);
