@@ -19,6 +19,7 @@ struct frame { /* host order: the file never leaves the host */
 };
 
 #define JOURNAL_MAX (256u << 20)
+#define JOURNAL_SHRINK_AT (1u << 20)
 
 static uint64_t checksum(const uint8_t *bytes, size_t len)
 {
@@ -30,7 +31,7 @@ static uint64_t checksum(const uint8_t *bytes, size_t len)
 	return sum;
 }
 
-static bool is_closed(record *r)
+static bool is_closed(const record *r)
 {
 	return r->kind == GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN ||
 	       r->kind == GODWIT__JOURNAL__RECORD__KIND__DELETED ||
@@ -102,6 +103,19 @@ static int write_record(int fd, const record *r)
 	return fd_write_full(fd, bytes, sizeof f + len);
 }
 
+static int read_all(struct journal *j, struct err *e)
+{
+	_cleanup_free_ char *bytes = NULL;
+	ssize_t len = fd_slurp(AT_FDCWD, j->path, JOURNAL_MAX, &bytes);
+
+	if (len < 0 && len != -ENOENT)
+		return err_code(e, (int)len, "cannot read %s", j->path);
+	if (len > 0)
+		parse(j, (const uint8_t *)bytes, (size_t)len);
+	drop_closed(j);
+	return 0;
+}
+
 /* Writes what is of interest into a new file and puts it in the old one's place. */
 static int compact(struct journal *j, struct err *e)
 {
@@ -123,17 +137,28 @@ static int compact(struct journal *j, struct err *e)
 
 int journal_open(struct journal *j, const char *path, struct err *e)
 {
-	_cleanup_free_ char *bytes = NULL;
-	ssize_t len;
+	int r;
 
 	*j = (struct journal) { .fd = -EBADF, .path = xstrdup(path) };
-	len = fd_slurp(AT_FDCWD, path, JOURNAL_MAX, &bytes);
-	if (len < 0 && len != -ENOENT)
-		return err_code(e, (int)len, "cannot read %s", path);
-	if (len > 0)
-		parse(j, (const uint8_t *)bytes, (size_t)len);
-	drop_closed(j);
-	return compact(j, e);
+	r = read_all(j, e);
+	return r < 0 ? r : compact(j, e);
+}
+
+/* What is closed is of no use; a host with a busy job would fill its memory with it. */
+static void shrink(struct journal *j)
+{
+	struct journal now = { .fd = -EBADF, .path = j->path };
+	struct err e = { 0 };
+
+	if (lseek(j->fd, 0, SEEK_END) < (off_t)JOURNAL_SHRINK_AT)
+		return;
+	if (read_all(&now, &e) < 0 || compact(&now, &e) < 0) {
+		log_warn("journal: cannot be made smaller: %s", err_text(&e));
+	} else {
+		fd_close(&j->fd);
+		j->fd = steal_fd(&now.fd);
+	}
+	journal_forget_found(&now);
 }
 
 int journal_append(struct journal *j, const record *r, struct err *e)
@@ -157,11 +182,15 @@ int journal_note(struct journal *j, Godwit__Journal__Record__Kind kind, const ch
 		 struct err *e)
 {
 	record r = GODWIT__JOURNAL__RECORD__INIT;
+	int failed;
 
 	r.kind = kind;
 	r.migration = (char *)(uintptr_t)migration;
 	r.job = (char *)(uintptr_t)job;
-	return journal_append(j, &r, e);
+	failed = journal_append(j, &r, e);
+	if (!failed && is_closed(&r))
+		shrink(j);
+	return failed;
 }
 
 void journal_forget_found(struct journal *j)

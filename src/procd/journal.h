@@ -8,8 +8,8 @@
 /*
  * The journal of migrations: append-only records, each behind its length and checksum. It lies on a tmpfs, so a
  * record is durable (against procd's death) as soon as write() returns; a torn last record (procd died in the
- * middle) is cut off when it is opened. Opening also compacts: of each migration only the last record is kept, and
- * none once it is FORGOTTEN, DELETED or REVOKED.
+ * middle) is cut off when it is opened. Opening also compacts, and so does growth beyond a megabyte: of each
+ * migration only the last record is kept, and none once it is FORGOTTEN, DELETED or REVOKED.
  */
 #define JOURNAL_RECORD_MAX (24u << 20)
 

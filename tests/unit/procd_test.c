@@ -121,6 +121,33 @@ static void damage_is_no_record(void **state)
 	assert_int_equal(j->n_records, 1);
 }
 
+/* A job that moves for ever must not fill the host's memory, and what is still open must survive the shrinking. */
+static void does_not_grow(void **state)
+{
+	struct journal *j = *state;
+	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
+	Godwit__Procd__Commit c = GODWIT__PROCD__COMMIT__INIT;
+	static uint8_t blob[20000];
+	struct err e = { 0 };
+	char id[16];
+
+	append(j, KIND(READY), "open");
+	r.kind = KIND(COMMITTED);
+	r.migration = id;
+	r.commit = &c;
+	c.endpoint.data = blob;
+	c.endpoint.len = sizeof blob;
+	for (int i = 0; i < 500; i++) {
+		(void)snprintf(id, sizeof id, "m%d", i);
+		assert_int_equal(journal_append(j, &r, &e), 0);
+		append(j, KIND(DELETED), id);
+		assert_true(size() < 1100000);
+	}
+	reopen(j);
+	assert_int_equal(j->n_records, 1);
+	assert_string_equal(j->records[0]->migration, "open");
+}
+
 static void names(void **state)
 {
 	char name[NAME_MAX_LEN + 1], longest[80];
@@ -198,6 +225,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(last_record_of_each_counts, fresh, done),
 		cmocka_unit_test_setup_teardown(torn_at_every_byte, fresh, done),
 		cmocka_unit_test_setup_teardown(damage_is_no_record, fresh, done),
+		cmocka_unit_test_setup_teardown(does_not_grow, fresh, done),
 		cmocka_unit_test(names),
 		cmocka_unit_test(trusted_links),
 	};
