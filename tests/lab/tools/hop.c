@@ -56,6 +56,8 @@ struct hop {
 	char **argv;
 	int moves, pause_ms, serial;
 	bool sealed, no_ready, cancel, verbose;
+	char *die;		   /* STAGE:SIDE */
+	bool undisturbed;	   /* this attempt */
 	int in[2], out[2], err[2]; /* the job's standard streams: [0] reads */
 	int64_t mono_s, mono_ns, boot_s, boot_ns;
 	pid_t vpid;
@@ -261,6 +263,10 @@ static void start_mover(struct hop *h, struct mover *m, const char *side)
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 	m->pid = (pid_t)must(fork());
 	if (!m->pid) {
+		if (h->die && h->undisturbed)
+			(void)unsetenv("GODWIT_DIE_AT");
+		else if (h->die)
+			(void)setenv("GODWIT_DIE_AT", h->die, 1);
 		must(dup2(pair[1], 3));
 		(void)execl(path, "mover", side, NULL);
 		die(125, "%s: %s", path, strerror(errno));
@@ -360,7 +366,7 @@ static bool print_problems(const Godwit__Mover__Checked *c)
 	return c->n_problems != 0;
 }
 
-static void check(struct move *mv)
+static bool check(struct move *mv)
 {
 	Godwit__Mover__CheckSource cs = GODWIT__MOVER__CHECK_SOURCE__INIT;
 	Godwit__Mover__CheckDestination cd = GODWIT__MOVER__CHECK_DESTINATION__INIT;
@@ -374,7 +380,7 @@ static void check(struct move *mv)
 	say(&mv->s, KIND(CHECK_SOURCE), &cs, NULL, 0);
 	mv->checked = hear(&mv->s, KIND(CHECKED));
 	if (!mv->checked)
-		exit(125);
+		return false;
 	if (print_problems(mv->checked->checked))
 		exit(3);
 	cd.requirements = mv->checked->checked->requirements;
@@ -382,10 +388,11 @@ static void check(struct move *mv)
 	say(&mv->d, KIND(CHECK_DESTINATION), &cd, NULL, 0);
 	answer = hear(&mv->d, KIND(CHECKED));
 	if (!answer)
-		exit(125);
+		return false;
 	if (print_problems(answer->checked))
 		exit(3);
 	drop(answer);
+	return true;
 }
 
 /* On one machine all hosts' clocks are the same, so the job's offsets stay. */
@@ -519,29 +526,49 @@ static void roll_back(struct move *mv)
 	say(&mv->d, KIND(ROLLBACK), &back, NULL, 0);
 }
 
+static bool attempt(struct move *mv, bool cancel)
+{
+	if (!check(mv) || !prepare(mv) || !move(mv))
+		return false;
+	if (!cancel)
+		return commit(mv);
+	roll_back(mv);
+	return false;
+}
+
+/* What procd does when an attempt has failed, whoever died: the source's cgroup may be frozen already. */
+static void undo(struct hop *h)
+{
+	_cleanup_free_ char *path = xasprintf("%s/job/cgroup.freeze", h->c.cgroup);
+
+	(void)!fd_write_file(-1, path, "0");
+}
+
 /* Returns false if the job is where it was. */
-static int move_once(struct hop *h, int number, bool cancel)
+static bool move_once(struct hop *h, int number, bool disturbed)
 {
 	struct move mv = { .h = h, .start_us = now_us() };
+	Godwit__Mover__Finish finish = GODWIT__MOVER__FINISH__INIT;
 	bool moved;
 
+	h->undisturbed = !disturbed;
 	must(getrandom(mv.key, sizeof mv.key, 0));
 	name_streams(&mv);
 	start_mover(h, &mv.s, "source");
 	start_mover(h, &mv.d, "destination");
-	check(&mv);
-	moved = prepare(&mv) && move(&mv);
-	if (moved && cancel) {
-		roll_back(&mv);
-		moved = false;
-	} else {
-		moved = moved && commit(&mv);
-	}
+	moved = attempt(&mv, disturbed && h->cancel);
 	if (moved && h->verbose)
 		report(&mv, number);
+	if (moved) {
+		say(&mv.s, KIND(FINISH), &finish, NULL, 0);
+		say(&mv.d, KIND(FINISH), &finish, NULL, 0);
+	}
 	end_mover(&mv.s);
 	end_mover(&mv.d);
-	leave(moved ? &h->c : &mv.to);
+	if (!moved)
+		undo(h);
+	if (moved || mv.to.cgroup)
+		leave(moved ? &h->c : &mv.to);
 	if (moved)
 		h->c = mv.to;
 	drop(mv.checked);
@@ -581,12 +608,25 @@ static void pass_output(struct hop *h, int ms)
 	}
 }
 
+/* False at the end, or when the program has ended without a word. */
+static bool read_byte(struct hop *h, char *to)
+{
+	struct pollfd p = { .fd = h->out[0], .events = POLLIN };
+	siginfo_t info = { 0 };
+
+	while (poll(&p, 1, 100) == 0)
+		if (waitid(P_PID, (id_t)h->c.shepherd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
+		    poll(&p, 1, 0) == 0)
+			return false;
+	return read(h->out[0], to, 1) == 1;
+}
+
 static void wait_ready(struct hop *h)
 {
 	char line[4096];
 	size_t n = 0;
 
-	while (n < sizeof line - 1 && read(h->out[0], line + n, 1) == 1) {
+	while (n < sizeof line - 1 && read_byte(h, line + n)) {
 		if (line[n++] != '\n')
 			continue;
 		(void)!write(1, line, n);
@@ -595,9 +635,6 @@ static void wait_ready(struct hop *h)
 		n = 0;
 	}
 	/* It ended instead: a skip, or a failure to set up. */
-	(void)close(h->out[1]);
-	(void)close(h->err[1]);
-	pass_output(h, 1000);
 }
 
 static int run(struct hop *h)
@@ -608,15 +645,15 @@ static int run(struct hop *h)
 	if (!h->no_ready)
 		wait_ready(h);
 	for (int tries = 0; done < h->moves && tries < 4 * h->moves; tries++) {
-		bool cancel = h->cancel && tries % 2 == 0;
+		bool disturbed = (h->cancel || h->die) && tries % 2 == 0;
 
 		if (h->pause_ms)
 			pass_output(h, h->pause_ms);
 		if (waitpid(h->c.shepherd, &status, WNOHANG | WNOWAIT) > 0)
 			break;
-		if (move_once(h, done + 1, cancel))
+		if (move_once(h, done + 1, disturbed))
 			done++;
-		else if (!cancel)
+		else if (!disturbed)
 			return 125;
 	}
 	if (!h->no_ready && write(h->in[1], "go\n", 3) != 3)
@@ -638,6 +675,7 @@ static void parse(struct hop *h, int argc, char **argv)
 	static const struct option options[] = { { "sealed", no_argument, NULL, 's' },
 						 { "no-ready", no_argument, NULL, 'r' },
 						 { "cancel", no_argument, NULL, 'c' },
+						 { "die", required_argument, NULL, 'd' },
 						 { 0 } };
 	int c;
 
@@ -657,6 +695,9 @@ static void parse(struct hop *h, int argc, char **argv)
 			break;
 		case 'c':
 			h->cancel = true;
+			break;
+		case 'd':
+			h->die = optarg;
 			break;
 		case 'v':
 			h->verbose = true;
