@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -63,21 +64,6 @@ static void report(struct state_source *s)
 	}
 }
 
-static int check_locks(struct state_source *s, struct err *e)
-{
-	char words[160], object[32];
-	int fd, r = file_locks_find(s, &fd, words, sizeof words);
-
-	if (r < 0)
-		return err_code(e, r, "/proc/locks");
-	if (r) {
-		(void)snprintf(object, sizeof object, "fd %d", fd);
-		problem_add(s->problems, s->vpid, fd, object, "try again when the program has released it",
-			    "it holds a file lock or lease (%s); those do not move yet", words);
-	}
-	return 0;
-}
-
 static void require_files(struct state_source *s)
 {
 	const struct file_table *t = s->files;
@@ -97,6 +83,27 @@ static void require_files(struct state_source *s)
 	q->fds = t->n_fds ? (uint32_t)t->fds[t->n_fds - 1].fd + 1 : 0;
 }
 
+/* A lock that is only held now and then does not keep a job from moving: one look without it will do. */
+static int look_for_unlocked(struct state_source *s, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = 5000000 };
+	struct file_table *t = s->files;
+	int r = 0;
+
+	for (int tries = 0; tries < 40 && r == 0; tries++) {
+		bool held = false;
+
+		r = file_locks_collect(s, e);
+		for (size_t i = 0; r == 0 && i < t->n_entries; i++)
+			for (size_t k = 0; k < t->entries[i]->m->n_locks; k++)
+				held = held || t->entries[i]->m->locks[k]->write;
+		if (!held)
+			break;
+		(void)nanosleep(&pause, NULL);
+	}
+	return r;
+}
+
 static int file_check(struct state_source *s, struct err *e)
 {
 	int r;
@@ -108,10 +115,12 @@ static int file_check(struct state_source *s, struct err *e)
 	r = pipe_check_ends(s, false, e);
 	if (r < 0)
 		return r;
-	report(s);
-	r = check_locks(s, e);
-	if (r < 0 || !s->requirements)
+	r = look_for_unlocked(s, e);
+	if (r < 0)
 		return r;
+	report(s);
+	if (!s->requirements)
+		return 0;
 	r = file_probe_make(s, e);
 	if (r < 0)
 		return r;
@@ -214,8 +223,7 @@ static int file_take(struct state_source *s, struct batch *b, struct err *e)
 	struct file_table *t = s->files;
 	_cleanup_free_ struct cloexec_answer *known = xcalloc(t->ask_n + 1, sizeof *known);
 	size_t n_known = t->ask_n;
-	char words[160];
-	int fd, r;
+	int r;
 
 	for (size_t i = 0; i < n_known; i++)
 		known[i] = (struct cloexec_answer) { t->fds[i].fd, batch_ret(b, t->ask_first + (int)i) };
@@ -235,14 +243,12 @@ static int file_take(struct state_source *s, struct batch *b, struct err *e)
 	r = pipe_check_ends(s, true, e);
 	if (r < 0)
 		return r;
+	r = file_locks_collect(s, e);
+	if (r < 0)
+		return r;
 	r = refuse_late(s, e);
 	if (r < 0)
 		return r;
-	r = file_locks_find(s, &fd, words, sizeof words);
-	if (r)
-		return r < 0 ? err_code(e, r, "/proc/locks")
-			     : err_set(e, -EAGAIN, "pid %d fd %d holds a file lock or lease (%s); try again",
-				       s->vpid, fd, words);
 	r = file_sync(s, e);
 	if (r < 0)
 		return r;

@@ -48,6 +48,10 @@ int file_carry_serve(struct state_source *s, const struct file_io *io, struct er
 /* In the freeze: sends again what changed since it was served. */
 int file_carry_push(struct state_source *s, const struct file_io *io, struct err *e) must_check;
 
+/* When the threads have been stopped: -EAGAIN if the job holds what it cannot take along and will soon let go (a
+ * lock to write with on a shared file). It should run on for a moment, and be stopped again. */
+int file_may_freeze(struct state_source *s, struct err *e) must_check;
+
 /* Removes the probe files by which the destination has recognised shared file systems. Idempotent; describe does
  * so, when the destination has answered, and so does file_source_done(). */
 void file_probe_done(struct state_source *s);

@@ -116,6 +116,17 @@ static void admit_carried(struct state_target *d, const Godwit__Ckpt__OpenFile *
 			     "it is to be carried, but its directory is not on the destination");
 }
 
+static void admit_locks(struct state_target *d, const Godwit__Ckpt__OpenFile *m)
+{
+	for (size_t i = 0; i < m->n_locks; i++)
+		if (m->locks[i]->write) {
+			file_problem(d, m, "try again when the program has released it",
+				     "it is locked for writing, and a lock on a file that both hosts share cannot "
+				     "move yet");
+			return;
+		}
+}
+
 static void admit_regular(struct state_target *d, const Godwit__Ckpt__OpenFile *m)
 {
 	_cleanup_fd_ int fd = -EBADF;
@@ -128,8 +139,10 @@ static void admit_regular(struct state_target *d, const Godwit__Ckpt__OpenFile *
 		file_problem(d, m, "move it away", "something else with that name is on the destination");
 		return;
 	}
-	if (fd >= 0 && file_is_shared(d->files, m, &st))
+	if (fd >= 0 && file_is_shared(d->files, m, &st)) {
+		admit_locks(d, m);
 		return;
+	}
 	if (d->carry)
 		admit_carried(d, m, fd, &st);
 	else

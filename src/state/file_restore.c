@@ -306,7 +306,8 @@ int file_restore(struct state_target *d, struct batch *b, struct err *e)
 	remember_given(d);
 	pipe_targets_close(d->files);
 	d->files->ready = true;
-	return file_give_end(d, b, e);
+	r = file_give_end(d, b, e);
+	return r < 0 ? r : file_locks_take(d, b, e);
 }
 
 /* --- signals of descriptors: when the threads are there, before credentials go --- */

@@ -110,12 +110,20 @@ struct fdinfo {
 	unsigned flags; /* O_CLOEXEC included, unlike F_GETFL */
 	uint64_t eventfd_count;
 	bool eventfd, semaphore;
-	char lock[160]; /* the first lock on it, in the kernel's words; "" if none */
 };
 int file_fdinfo_parse(const char *text, struct fdinfo *ret);
 int file_fdinfo_read(int proc, int fd, struct fdinfo *ret) must_check;
-/* True and words if the job holds a lock or lease, by the host's list of locks first (cheap). */
-int file_locks_find(struct state_source *s, int *ret_fd, char *words, size_t len) must_check;
+
+struct lock_seen {
+	Godwit__Ckpt__FileLock__Kind kind; /* NONE: a lease, or what else stands there */
+	bool write;
+	uint64_t start, len;
+	char words[96]; /* the kernel's */
+};
+/* One line of fdinfo ("lock:" stripped) or of /proc/locks. -EBADMSG if it is none. */
+int file_lock_parse(const char *line, struct lock_seen *ret, uint64_t *ret_ino) must_check;
+/* Fills the locks of all entries; what cannot move makes the entry's `why`. Cheap if the job holds none. */
+int file_locks_collect(struct state_source *s, struct err *e) must_check;
 
 /* file_content.c */
 #define FILE_HASH_LEN 32

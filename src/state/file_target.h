@@ -126,6 +126,9 @@ int file_give_room(struct state_target *d, int highest, struct err *e) must_chec
 int file_give_begin(struct state_target *d, int highest, struct err *e) must_check;
 int file_give_end(struct state_target *d, struct batch *b, struct err *e) must_check;
 
+/* file_locks.c: the last of the files' turn, since closing a descriptor would release a POSIX lock */
+int file_locks_take(struct state_target *d, struct batch *b, struct err *e) must_check;
+
 /* file_restore.c */
 int file_prepare(struct state_target *d, struct err *e) must_check;
 int file_restore(struct state_target *d, struct batch *b, struct err *e) must_check;

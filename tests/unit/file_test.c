@@ -451,12 +451,43 @@ static void fdinfo_texts(void **state)
 		0);
 	assert_true(info.eventfd && info.semaphore && (info.flags & O_CLOEXEC));
 	assert_int_equal(info.eventfd_count, 42);
-	assert_int_equal(
-		file_fdinfo_parse("pos:\t0\nflags:\t0100000\nlock:\t1: FLOCK  ADVISORY  WRITE 1 00:0f:5 0 EOF\n",
-				  &info),
-		0);
-	assert_string_equal(info.lock, "1: FLOCK  ADVISORY  WRITE 1 00:0f:5 0 EOF");
+	assert_int_equal(file_fdinfo_parse("pos:\t0\nflags:\t0100000\n", &info), 0);
 	assert_false(info.eventfd);
+}
+
+static void lock_texts(void **state)
+{
+	struct lock_seen l;
+	uint64_t ino;
+
+	(void)state;
+	assert_int_equal(file_lock_parse("1: POSIX  ADVISORY  WRITE 4805 fe:00:10953396 10 19\n", &l, &ino), 0);
+	assert_true(l.kind == GODWIT__CKPT__FILE_LOCK__KIND__POSIX && l.write && ino == 10953396);
+	assert_true(l.start == 10 && l.len == 10);
+	assert_int_equal(file_lock_parse("2: FLOCK  ADVISORY  READ 4805 fe:00:7 0 EOF", &l, &ino), 0);
+	assert_true(l.kind == GODWIT__CKPT__FILE_LOCK__KIND__FLOCK && !l.write && l.len == 0);
+	assert_int_equal(file_lock_parse("1: LEASE  ACTIVE    WRITE 4589 fe:00:10953396 0 EOF", &l, &ino), 0);
+	assert_int_equal(l.kind, GODWIT__CKPT__FILE_LOCK__KIND__NONE);
+	assert_int_equal(file_lock_parse("pos: 0", &l, &ino), -EBADMSG);
+}
+
+static void locks_belong_to_who_may_set_them(void **state)
+{
+	struct fixture *f = *state;
+	int writes = open_in(f, "a", O_RDWR | O_CREAT), reads = open_in(f, "a", O_RDONLY);
+	struct flock l = { .l_type = F_WRLCK, .l_start = 3, .l_len = 4 };
+	struct err e = { 0 };
+
+	look(f); /* first: it closes copies of all descriptors, and here they are the owner's own */
+	assert_int_equal(fcntl(writes, F_SETLK, &l), 0);
+	assert_int_equal(file_locks_collect(&f->s, &e), 0);
+	assert_int_equal(seen_of(f, writes)->entry->m->n_locks, 1);
+	assert_int_equal(seen_of(f, reads)->entry->m->n_locks, 0);
+	assert_int_equal(seen_of(f, writes)->entry->m->locks[0]->start, 3);
+	assert_int_equal(file_may_freeze(&f->s, &e), -EAGAIN);
+	(void)close(reads); /* releases it, as POSIX wants */
+	assert_int_equal(file_may_freeze(&f->s, &e), 0);
+	(void)close(writes);
 }
 
 static void paths_of_the_other_side(void **state)
@@ -485,6 +516,7 @@ int main(void)
 		TEST(equal_content_is_not_carried),
 		TEST(a_differing_file_is_not_overwritten),
 		TEST(written_files_need_carry),
+		TEST(locks_belong_to_who_may_set_them), cmocka_unit_test(lock_texts),
 		cmocka_unit_test(fdinfo_texts),
 		cmocka_unit_test(paths_of_the_other_side),
 	};
