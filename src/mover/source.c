@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -18,6 +19,8 @@
 #include "state/thread.h"
 
 #define STOP_DEADLINE_US 500000u
+#define LET_GO_US 1000000u /* how long a job is waited for that holds what cannot move */
+#define LET_GO_PAUSE_NS 2000000
 
 static struct file_io file_io(struct mover *m)
 {
@@ -203,7 +206,7 @@ static void undo_stop(struct mover *m)
 	m->from.s.remote = NULL;
 }
 
-static int stop(struct mover *m, struct err *e)
+static int stop_once(struct mover *m, struct err *e)
 {
 	struct state_source *s = &m->from.s;
 	int err = remote_open(&m->remote, s->pid, e);
@@ -220,8 +223,25 @@ static int stop(struct mover *m, struct err *e)
 	call_after_stop(s, &m->remote);
 	m->from.stopped = true;
 	s->remote = &m->remote;
-	err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
+	err = file_may_freeze(s, e);
+	if (!err)
+		err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
 	return err ? err : linger_sweep(&m->remote, e);
+}
+
+/* What it holds for a moment only (a lock to write with) it lets go when it runs on. */
+static int stop(struct mover *m, struct err *e)
+{
+	const struct timespec pause = { .tv_nsec = LET_GO_PAUSE_NS };
+	uint64_t until_us = now_us() + LET_GO_US;
+	int err;
+
+	while ((err = stop_once(m, e)) == -EAGAIN && m->from.stopped && now_us() < until_us) {
+		undo_stop(m);
+		remote_done(&m->remote);
+		(void)nanosleep(&pause, NULL);
+	}
+	return err;
 }
 
 static int say_stunned(struct mover *m, uint64_t started_us, struct err *e)

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Cannot move yet: a lock on a file. */
+/* A lock to write with on a file that both hosts share: it cannot be held twice. */
 #include "victim.h"
 #include <sys/file.h>
 
@@ -8,8 +8,8 @@ int main(void)
 	char path[64];
 	int fd = temp_file(path);
 
-	unlink(path);
 	must(flock(fd, LOCK_EX) == 0);
 	move();
+	unlink(path);
 	return done();
 }
