@@ -11,6 +11,12 @@
 
 #define FOOTHOLD_MAX 512
 
+/* The code of a mapping that was left behind; its data follow. */
+struct leftover {
+	uint64_t start;
+	size_t code_len;
+};
+
 struct agent_link {
 	int proc;     /* /proc/PID */
 	int mem;      /* /proc/PID/mem */
@@ -26,8 +32,8 @@ struct agent_link {
 	} foothold;
 	pid_t *born; /* threads made by clone3, not yet adopted, oldest first */
 	size_t n_born;
-	uint64_t data;	     /* address of struct agent_data there */
-	uint64_t *lingering; /* addresses of mappings of linger.c that were there before */
+	uint64_t data;		    /* address of struct agent_data there */
+	struct leftover *lingering; /* mappings of ours that were there before (linger.c) */
 	size_t n_lingering;
 	struct agent_call undo[AGENT_UNDO_MAX];
 	uint32_t n_undo;

@@ -42,6 +42,22 @@ static bool is_ours(const struct remote *r, uint64_t page)
 
 /* --- finding and sweeping --- */
 
+#define AGENT_MAGIC_AT 24
+
+/* Whole mappings of ours, code first: how long it is from a page of code on, 0 if it is none. */
+static size_t left_behind(const struct remote *r, uint64_t start, uint64_t len)
+{
+	uint8_t head[AGENT_MAGIC_AT + sizeof magic];
+
+	if (len == PAGE)
+		return is_ours(r, start) ? UNIT : 0;
+	if (len != AGENT_CODE_SIZE || remote_read(r, (raddr_t) { start }, head, sizeof head) < 0)
+		return 0;
+	return memcmp(head + AGENT_MAGIC_AT, agent_blob_start + AGENT_MAGIC_AT, sizeof magic)
+		       ? 0
+		       : remote_agent_size();
+}
+
 int linger_find(struct remote *r, struct err *e)
 {
 	_cleanup_free_ char *maps = NULL;
@@ -55,18 +71,19 @@ int linger_find(struct remote *r, struct err *e)
 
 		if (sscanf(line, "%lx-%lx %4s %*x %*s %lu", &start, &end, prot, &inode) != 4)
 			continue;
-		if (end - start != PAGE || strcmp(prot, "r-xp") != 0 || inode || !is_ours(r, start))
+		if (end - start > AGENT_CODE_SIZE || strcmp(prot, "r-xp") != 0 || inode ||
+		    !left_behind(r, start, end - start))
 			continue;
 		link->lingering = xrealloc(link->lingering, (link->n_lingering + 1) * sizeof(*link->lingering));
-		link->lingering[link->n_lingering++] = start;
+		link->lingering[link->n_lingering++] = (struct leftover) { start, end - start };
 	}
 	return 0;
 }
 
-static bool is_inhabited(const struct remote *r, uint64_t page)
+static bool is_inhabited(const struct remote *r, const struct leftover *l)
 {
 	for (size_t i = 0; i < r->n_threads; i++)
-		if (r->threads[i].regs.rip - page < PAGE)
+		if (r->threads[i].regs.rip - l->start < l->code_len)
 			return true;
 	return false;
 }
@@ -81,9 +98,13 @@ int linger_sweep(struct remote *r, struct err *e)
 		return 0;
 	b = xmalloc(sizeof *b);
 	batch_init(b);
-	for (size_t i = 0; i < link->n_lingering && batch_fits(b, 1, 0); i++)
-		if (!is_inhabited(r, link->lingering[i]) && is_ours(r, link->lingering[i]))
-			(void)batch_call(b, NULL, SYS_munmap, bval(link->lingering[i]), bval(UNIT));
+	for (size_t i = 0; i < link->n_lingering && batch_fits(b, 1, 0); i++) {
+		const struct leftover *l = &link->lingering[i];
+		size_t len = left_behind(r, l->start, l->code_len);
+
+		if (len && !is_inhabited(r, l))
+			(void)batch_call(b, NULL, SYS_munmap, bval(l->start), bval(len));
+	}
 	err = batch_run(r, &r->threads[0], b, e);
 	link->n_lingering = 0;
 	return err;

@@ -95,6 +95,9 @@ void remote_undo_close(struct remote *r, int fd);
 void remote_release(struct remote *r);
 void remote_done(struct remote *r); /* frees; releases first if need be */
 
+/* Takes out of a copy of a vDSO what a mover that died may have left in its unused end. */
+void remote_clean_vdso(uint8_t *image, size_t len);
+
 /* --- memory; whole length or -errno --- */
 int remote_read(const struct remote *r, raddr_t from, void *to, size_t len) must_check;
 int remote_write(const struct remote *r, raddr_t to, const void *from, size_t len) must_check;

@@ -29,6 +29,28 @@ static struct file_io file_io(struct mover *m)
 
 /* --- check --- */
 
+/* What keeps us from even looking further. */
+static bool refuse_at_once(struct state_source *s)
+{
+	_cleanup_free_ char *status = NULL;
+	const char *line;
+
+	if (fd_slurp(s->proc, "status", 65536, &status) < 0)
+		return false;
+	line = strstr(status, "\nNSpid:");
+	if (line)
+		s->vpid = atoi(strrchr(strndupa(line + 1, strcspn(line + 1, "\n")), '\t') + 1);
+	line = strstr(status, "\nState:\t");
+	if (line && line[8] == 'Z')
+		problem_add(s->problems, s->vpid, -1, "main thread", "wait until its other threads have ended",
+			    "its main thread has ended");
+	line = strstr(status, "\nTracerPid:\t");
+	if (line && atoi(line + 12))
+		problem_add(s->problems, s->vpid, -1, "tracer", "detach the debugger or strace",
+			    "it is being traced by process %d", atoi(line + 12));
+	return s->problems->n != 0;
+}
+
 static int open_process(struct state_source *s, pid_t pid, struct err *e)
 {
 	char path[32];
@@ -41,6 +63,8 @@ static int open_process(struct state_source *s, pid_t pid, struct err *e)
 	s->pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 	if (s->proc < 0 || s->pidfd < 0)
 		return err_errno(e, "there is no process %d", pid);
+	if (refuse_at_once(s))
+		return 0;
 	err = remote_open(&r, pid, e);
 	if (err < 0)
 		return err;
@@ -115,7 +139,7 @@ int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit_
 	s->requirements = xmalloc(sizeof *s->requirements);
 	godwit__ckpt__requirements__init(s->requirements);
 	err = open_process(s, ask->leader, e);
-	if (!err)
+	if (!err && !m->problems.n)
 		err = run_checks(m, e);
 	if (err < 0)
 		return err;

@@ -56,7 +56,7 @@ static int check_exe(struct state_source *s)
 	return 0;
 }
 
-static int check_task(struct state_source *s, const char *tid)
+static void check_task(struct state_source *s, const char *tid)
 {
 	char path[64];
 	_cleanup_free_ char *status = NULL;
@@ -64,21 +64,13 @@ static int check_task(struct state_source *s, const char *tid)
 
 	(void)snprintf(path, sizeof path, "task/%s/status", tid);
 	if (fd_slurp(s->proc, path, 65536, &status) < 0)
-		return 0; /* it has ended */
+		return; /* it has ended */
 	line = strstr(status, "\nSeccomp:\t");
 	if (line && line[10] != '0')
 		refuse(s, "seccomp filter", "run it without a seccomp filter", "seccomp filters cannot move yet");
-	line = strstr(status, "\nState:\t");
-	if (line && line[8] == 'Z' && atoi(tid) == s->pid)
-		refuse(s, "main thread", "wait until its other threads have ended",
-		       "its main thread has ended while others go on");
-	line = strstr(status, "\nTracerPid:\t");
-	if (line && atoi(line + 12))
-		refuse(s, "tracer", "detach the debugger or strace", "it is being traced");
-	return 0;
 }
 
-static int count_threads(struct state_source *s, int (*each)(struct state_source *s, const char *tid))
+static int check_threads(struct state_source *s)
 {
 	struct remote r;
 	struct err e;
@@ -91,8 +83,7 @@ static int count_threads(struct state_source *s, int (*each)(struct state_source
 	n = (int)r.n_threads;
 	for (size_t i = 0; i < r.n_threads; i++) {
 		(void)snprintf(tid, sizeof tid, "%d", r.threads[i].tid);
-		if (each)
-			(void)each(s, tid);
+		check_task(s, tid);
 	}
 	remote_done(&r);
 	return n;
@@ -101,8 +92,9 @@ static int count_threads(struct state_source *s, int (*each)(struct state_source
 static int check(struct state_source *s, struct err *e)
 {
 	(void)e;
+	xstate_learn();
 	if (s->requirements)
-		s->requirements->threads = (uint32_t)count_threads(s, check_task);
+		s->requirements->threads = (uint32_t)check_threads(s);
 	return check_exe(s);
 }
 

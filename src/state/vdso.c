@@ -87,7 +87,10 @@ int vdso_describe(struct state_source *s, Godwit__Ckpt__Memory *m, struct err *e
 	m->vdso_image.data = xmalloc(p.text_len);
 	m->vdso_image.len = p.text_len;
 	n = mem < 0 ? -1 : pread(mem, m->vdso_image.data, p.text_len, (off_t)p.text);
-	return n == (ssize_t)p.text_len ? 0 : err_errno(e, "reading the vDSO of process %d", s->pid);
+	if (n != (ssize_t)p.text_len)
+		return err_errno(e, "reading the vDSO of process %d", s->pid);
+	remote_clean_vdso(m->vdso_image.data, p.text_len);
+	return 0;
 }
 
 /* --- its symbols --- */

@@ -27,15 +27,26 @@ size_t xstate_size(void)
 	return b;
 }
 
-static size_t component_end(unsigned i)
+/* CPUID costs tens of microseconds in a virtual machine, so what it says is kept: a memo of a fact. */
+static const size_t *component_ends(void)
 {
-	uint32_t size, offset, c, d;
+	static size_t end[64];
 
-	if (i < 2)
-		return LEGACY_LEN + HEADER_LEN;
-	if (!__get_cpuid_count(LEAF, i, &size, &offset, &c, &d))
-		return 0;
-	return (size_t)size + offset;
+	if (end[0])
+		return end;
+	for (unsigned i = 2; i < 63; i++) {
+		uint32_t size, offset, c, d;
+
+		if (xstate_features() >> i & 1 && __get_cpuid_count(LEAF, i, &size, &offset, &c, &d))
+			end[i] = (size_t)size + offset;
+	}
+	end[0] = end[1] = LEGACY_LEN + HEADER_LEN;
+	return end;
+}
+
+void xstate_learn(void)
+{
+	(void)component_ends();
 }
 
 static uint64_t in_use(const uint8_t *area)
@@ -48,13 +59,14 @@ static uint64_t in_use(const uint8_t *area)
 
 size_t xstate_used(const uint8_t *area, size_t len)
 {
+	const size_t *ends = component_ends();
 	size_t end = LEGACY_LEN + HEADER_LEN;
 
 	if (len < end)
 		return len;
 	for (unsigned i = 2; i < 63; i++)
-		if (in_use(area) >> i & 1 && component_end(i) > end)
-			end = component_end(i);
+		if (in_use(area) >> i & 1 && ends[i] > end)
+			end = ends[i];
 	return end < len ? end : len;
 }
 

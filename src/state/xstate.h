@@ -17,6 +17,9 @@
 uint64_t xstate_features(void); /* components that this host's kernel has enabled (XCR0) */
 size_t xstate_size(void);	/* of an area here, as far as CPUID knows */
 
+/* Asks the CPU for what the functions below need, which takes long in a virtual machine: not for the freeze. */
+void xstate_learn(void);
+
 /* How much of an area is in use: components that are in their initial state at its end need not travel. */
 size_t xstate_used(const uint8_t *area, size_t len);
 

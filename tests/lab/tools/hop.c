@@ -608,15 +608,20 @@ static void pass_output(struct hop *h, int ms)
 	}
 }
 
+static bool has_ended(const struct hop *h)
+{
+	siginfo_t info = { 0 };
+
+	return waitid(P_PID, (id_t)h->c.shepherd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
+}
+
 /* False at the end, or when the program has ended without a word. */
 static bool read_byte(struct hop *h, char *to)
 {
 	struct pollfd p = { .fd = h->out[0], .events = POLLIN };
-	siginfo_t info = { 0 };
 
 	while (poll(&p, 1, 100) == 0)
-		if (waitid(P_PID, (id_t)h->c.shepherd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid &&
-		    poll(&p, 1, 0) == 0)
+		if (has_ended(h) && poll(&p, 1, 0) == 0)
 			return false;
 	return read(h->out[0], to, 1) == 1;
 }
@@ -649,7 +654,7 @@ static int run(struct hop *h)
 
 		if (h->pause_ms)
 			pass_output(h, h->pause_ms);
-		if (waitpid(h->c.shepherd, &status, WNOHANG | WNOWAIT) > 0)
+		if (has_ended(h))
 			break;
 		if (move_once(h, done + 1, disturbed))
 			done++;

@@ -93,6 +93,23 @@ void foothold_find(struct remote *r)
 	r->link->foothold.at = ALIGN_DOWN(vdso ? vdso : other, 16);
 }
 
+/* Left by a mover that died: what was there before is not known, but was nothing that anyone uses. */
+static bool is_foothold(const uint8_t *at)
+{
+	return !memcmp(at, foothold_start, (size_t)(foothold_rang - foothold_start));
+}
+
+void remote_clean_vdso(uint8_t *image, size_t len)
+{
+	size_t own = (size_t)(foothold_end - foothold_start), at;
+
+	if (len < own)
+		return;
+	at = ALIGN_DOWN(len - own, (size_t)16);
+	if (is_foothold(image + at))
+		memset(image + at, 0, own);
+}
+
 int foothold_plant(struct remote *r, const struct remote_thread *t, struct err *e)
 {
 	struct agent_link *link = r->link;
@@ -105,6 +122,8 @@ int foothold_plant(struct remote *r, const struct remote_thread *t, struct err *
 	if (!link->foothold.planted && pread(link->mem, link->foothold.saved, link->foothold.len,
 					     (off_t)link->foothold.at) != (ssize_t)link->foothold.len)
 		return err_errno(e, "cannot read the vDSO of process %d", r->pid);
+	if (!link->foothold.planted && is_foothold(link->foothold.saved))
+		memset(link->foothold.saved, 0, link->foothold.len);
 	memcpy(code, foothold_start, link->foothold.len);
 	arch_home(&home, r, t);
 	memcpy(code + (foothold_data - foothold_start), &home, sizeof home);

@@ -18,12 +18,13 @@ void agent_batch(void);
 void agent_undo(void);
 
 /* The blob starts with words for the session: where to enter, where the thread is when it has rung, where a lone
- * system call instruction is. */
+ * system call instruction is; and by which it is recognised when a mover that died has left it behind. */
 __asm__(".section .text.entry, \"ax\"\n"
 	"agent_head:\n"
 	".quad agent_entry - agent_head\n"
 	".quad agent_rang - agent_head\n"
 	".quad agent_lone - agent_head\n"
+	".ascii \"godwit agent  1\\n\"\n"
 	"agent_lone:\n"
 	"syscall\n"
 	"ud2\n"
