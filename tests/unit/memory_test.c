@@ -25,7 +25,7 @@
 static const uint8_t key[STREAM_KEY_LEN] = { 7 };
 #define BASE 0x200000000000ull
 #define PAGES 300u
-#define SECONDS(n) (now_us() + (n) * 1000000ull)
+#define SECONDS(n) (now_us() + (n)*1000000ull)
 
 static uint8_t *area_make(void)
 {
@@ -366,8 +366,9 @@ static void test_snapshot(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_pages_plain), cmocka_unit_test(test_pages_sealed), cmocka_unit_test(test_lies),
-		cmocka_unit_test(test_validate),    cmocka_unit_test(test_snapshot),
+		cmocka_unit_test(test_pages_plain), cmocka_unit_test(test_pages_sealed),
+		cmocka_unit_test(test_lies),	    cmocka_unit_test(test_validate),
+		cmocka_unit_test(test_snapshot),
 	};
 
 	return cmocka_run_group_tests_name("memory", tests, NULL, NULL);
