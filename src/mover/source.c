@@ -19,8 +19,7 @@
 #include "state/thread.h"
 
 #define STOP_DEADLINE_US 500000u
-#define LET_GO_US 1000000u /* how long a job is waited for that holds what cannot move */
-#define LET_GO_PAUSE_NS 2000000
+#define LET_GO_US 1200000u /* how long a job is waited for that holds what cannot move */
 
 static struct file_io file_io(struct mover *m)
 {
@@ -230,7 +229,7 @@ static void undo_stop(struct mover *m)
 	m->from.s.remote = NULL;
 }
 
-static int stop_once(struct mover *m, struct err *e)
+static int stop_once(struct mover *m, bool reading_too, struct err *e)
 {
 	struct state_source *s = &m->from.s;
 	int err = remote_open(&m->remote, s->pid, e);
@@ -247,23 +246,25 @@ static int stop_once(struct mover *m, struct err *e)
 	call_after_stop(s, &m->remote);
 	m->from.stopped = true;
 	s->remote = &m->remote;
-	err = file_may_freeze(s, e);
+	err = file_may_freeze(s, reading_too, e);
 	if (!err)
 		err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
 	return err ? err : linger_sweep(&m->remote, e);
 }
 
-/* What it holds for a moment only (a lock to write with) it lets go when it runs on. */
+/* What it holds for a moment only (a lock on a file) it lets go when it runs on; of those that it keeps, some may
+ * come along. */
 static int stop(struct mover *m, struct err *e)
 {
-	const struct timespec pause = { .tv_nsec = LET_GO_PAUSE_NS };
 	uint64_t until_us = now_us() + LET_GO_US;
+	bool reading_too = true;
 	int err;
 
-	while ((err = stop_once(m, e)) == -EAGAIN && m->from.stopped && now_us() < until_us) {
+	while ((err = stop_once(m, reading_too, e)) == -EAGAIN && m->from.stopped && now_us() < until_us) {
 		undo_stop(m);
 		remote_done(&m->remote);
-		(void)nanosleep(&pause, NULL);
+		reading_too = now_us() < until_us - LET_GO_US / 3;
+		(void)file_wait_unlocked(&m->from.s, reading_too, until_us - (reading_too ? LET_GO_US / 3 : 0));
 	}
 	return err;
 }

@@ -83,25 +83,16 @@ static void require_files(struct state_source *s)
 	q->fds = t->n_fds ? (uint32_t)t->fds[t->n_fds - 1].fd + 1 : 0;
 }
 
+#define LOCK_PATIENCE_US 1000000
+
 /* A lock that is only held now and then does not keep a job from moving: one look without it will do. */
 static int look_for_unlocked(struct state_source *s, struct err *e)
 {
-	const struct timespec pause = { .tv_nsec = 5000000 };
-	struct file_table *t = s->files;
-	int r = 0;
+	uint64_t until_us = now_us() + LOCK_PATIENCE_US;
 
-	for (int tries = 0; tries < 40 && r == 0; tries++) {
-		bool held = false;
-
-		r = file_locks_collect(s, e);
-		for (size_t i = 0; r == 0 && i < t->n_entries; i++)
-			for (size_t k = 0; k < t->entries[i]->m->n_locks; k++)
-				held = held || t->entries[i]->m->locks[k]->write;
-		if (!held)
-			break;
-		(void)nanosleep(&pause, NULL);
-	}
-	return r;
+	if (file_wait_unlocked(s, false, until_us))
+		return 0; /* not worth telling the destination of */
+	return file_locks_collect(s, e);
 }
 
 static int file_check(struct state_source *s, struct err *e)

@@ -48,9 +48,12 @@ int file_carry_serve(struct state_source *s, const struct file_io *io, struct er
 /* In the freeze: sends again what changed since it was served. */
 int file_carry_push(struct state_source *s, const struct file_io *io, struct err *e) must_check;
 
-/* When the threads have been stopped: -EAGAIN if the job holds what it cannot take along and will soon let go (a
- * lock to write with on a shared file). It should run on for a moment, and be stopped again. */
-int file_may_freeze(struct state_source *s, struct err *e) must_check;
+/* When the threads have been stopped: -EAGAIN if the job holds what it cannot take along and may soon let go: a
+ * lock to write with on a shared file, or one of any kind (`reading_too`). It should run on, and be stopped again.
+ */
+int file_may_freeze(struct state_source *s, bool reading_too, struct err *e) must_check;
+/* Waits, while the job runs, until it holds nothing of that kind; false if it does so to the end. */
+bool file_wait_unlocked(struct state_source *s, bool reading_too, uint64_t until_us);
 
 /* Removes the probe files by which the destination has recognised shared file systems. Idempotent; describe does
  * so, when the destination has answered, and so does file_source_done(). */

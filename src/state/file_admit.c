@@ -66,6 +66,17 @@ bool file_is_shared(const struct file_targets *t, const Godwit__Ckpt__OpenFile *
 	return false;
 }
 
+/* On a file system that both hosts share, a name that leads nowhere, or to a new inode, has changed since the
+ * source looked: the program makes and removes files (a database its journals), and what counts is what is there
+ * at the freeze. */
+bool file_is_volatile(const struct file_targets *t, const Godwit__Ckpt__OpenFile *m, const struct stat *here)
+{
+	for (size_t i = 0; i < t->n_shared; i++)
+		if (t->shared[i].source == m->dev && (!here || t->shared[i].here == here->st_dev))
+			return !here || m->ino != here->st_ino;
+	return false;
+}
+
 static void look_for_probe(struct file_targets *t, const Godwit__Ckpt__FileProbe *p)
 {
 	_cleanup_fd_ int fd = file_open_path(t->root, p->path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK);
@@ -143,6 +154,8 @@ static void admit_regular(struct state_target *d, const Godwit__Ckpt__OpenFile *
 		admit_locks(d, m);
 		return;
 	}
+	if (file_is_volatile(d->files, m, fd >= 0 ? &st : NULL))
+		return;
 	if (d->carry)
 		admit_carried(d, m, fd, &st);
 	else

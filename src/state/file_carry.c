@@ -489,6 +489,10 @@ static int home_settle(struct state_target *d, struct file_home *h, Godwit__Ckpt
 	fd = file_open_path(d->files->root, h->m->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
 		fd_close(&fd);
+	if (file_is_volatile(d->files, h->m, fd >= 0 ? &st : NULL)) {
+		h->wanted = false; /* settled when it is opened, in the freeze, if it is still there then */
+		return 0;
+	}
 	if (fd < 0) {
 		h->may_place = h->writes && d->carry;
 		if (h->writes && !d->carry)

@@ -5,8 +5,10 @@
  * Theory of operation. At the destination locks are taken before READY, while the source's copy still holds its
  * own. On a file that both hosts share that cannot fail for a lock to read with, since nobody can hold a
  * contradicting one; a lock to write with cannot be taken twice, nor be released first without anybody slipping in
- * between. So the job is not stopped while it holds such a one (most are short: a database's transaction), and
- * refused if it never lets go. On a file that the destination has for itself all locks are simply taken anew.
+ * between. And even a lock to read with hinders the job itself, for the few ms that the source's copy outlives the
+ * commit, if it wants to write then. So the job is stopped when it holds none (most are short: a database's
+ * transaction); if it never lets go, those to read with come along and those to write with are refused. On a file
+ * that the destination has for itself all locks are simply taken anew.
  *
  * /proc/locks is one short read for the whole host; only if it names an inode that the job has open is fdinfo
  * asked whose lock that is.
@@ -17,7 +19,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
+#include <time.h>
 
 #include "base/fd.h"
 #include "base/util.h"
@@ -209,15 +213,15 @@ int file_locks_collect(struct state_source *s, struct err *e)
 }
 
 /* What the destination shares is what it has not asked for. */
-static bool blocks(const struct file_entry *f)
+static bool blocks(const struct file_entry *f, bool reading_too)
 {
 	for (size_t i = 0; i < f->m->n_locks; i++)
-		if (f->m->locks[i]->write && !f->served && !f->m->deleted)
+		if ((f->m->locks[i]->write || reading_too) && !f->served && !f->m->deleted)
 			return true;
 	return false;
 }
 
-int file_may_freeze(struct state_source *s, struct err *e)
+int file_may_freeze(struct state_source *s, bool reading_too, struct err *e)
 {
 	struct file_table *t = s->files;
 	int r;
@@ -226,13 +230,52 @@ int file_may_freeze(struct state_source *s, struct err *e)
 		return 0;
 	r = file_locks_collect(s, e);
 	for (size_t i = 0; r == 0 && i < t->n_entries; i++)
-		if (t->entries[i]->seen && blocks(t->entries[i]))
+		if (t->entries[i]->seen && blocks(t->entries[i], reading_too))
 			r = err_set(e, -EAGAIN,
-				    "pid %d fd %d: %s is locked for writing; a lock on a file that both hosts "
-				    "share cannot move. Try again "
+				    "pid %d fd %d: %s is locked; a lock on a file that both hosts share cannot "
+				    "move. Try again "
 				    "when the program has released it",
 				    s->vpid, t->entries[i]->fd, t->entries[i]->m->path);
 	return r;
+}
+
+/* Does the host's list of locks show one of the job's that is in the way? */
+static bool any_blocking(const struct state_source *s, const struct file_table *t, bool reading_too)
+{
+	_cleanup_free_ char *text = NULL;
+
+	if (fd_slurp(-1, "/proc/locks", 16 << 20, &text) < 0)
+		return true;
+	for (const char *line = text; line && *line; line = strchr(line, '\n')) {
+		struct lock_seen l;
+		uint64_t ino;
+		int owner;
+
+		line += *line == '\n';
+		if (file_lock_parse(line, &l, &ino) < 0 || (!l.write && !reading_too))
+			continue;
+		if (l.kind == LOCK_KIND(POSIX) && sscanf(line, "%*u: %*s %*s %*s %d", &owner) == 1 &&
+		    owner != s->pid)
+			continue;
+		for (size_t i = 0; i < t->n_entries; i++)
+			if (t->entries[i]->m->ino == ino && !t->entries[i]->served)
+				return true;
+	}
+	return false;
+}
+
+bool file_wait_unlocked(struct state_source *s, bool reading_too, uint64_t until_us)
+{
+	const struct timespec pause = { .tv_nsec = 10000 };
+	int slack = prctl(PR_GET_TIMERSLACK);
+	bool held;
+
+	/* The moment between two transactions is short, so look often. */
+	(void)prctl(PR_SET_TIMERSLACK, 1);
+	while ((held = s->files && any_blocking(s, s->files, reading_too)) && now_us() < until_us)
+		(void)nanosleep(&pause, NULL);
+	(void)prctl(PR_SET_TIMERSLACK, slack);
+	return !held;
 }
 
 /* --- destination --- */

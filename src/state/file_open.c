@@ -285,8 +285,13 @@ int file_open_target(struct state_target *d, struct file_target *f, struct err *
  * here looks at the server when a file is opened, and at no other time. */
 static bool must_wait(const struct file_targets *t, const struct file_target *f)
 {
-	return f->home && t->homes[f->home - 1].network && t->homes[f->home - 1].how == FILE_HOW_SHARED &&
-	       f->m->writes;
+	const struct file_home *h = f->home ? &t->homes[f->home - 1] : NULL;
+
+	if (!h || is_process_text(f->m))
+		return false;
+	if (h->base < 0)
+		return true;
+	return h->network && t->homes[f->home - 1].how == FILE_HOW_SHARED && f->m->writes;
 }
 
 int file_open_all(struct state_target *d, bool late, struct err *e)

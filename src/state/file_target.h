@@ -84,6 +84,7 @@ int file_sync(struct state_source *s, struct err *e) must_check;
 /* file_admit.c */
 int file_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, struct err *e) must_check;
 bool file_is_shared(const struct file_targets *t, const Godwit__Ckpt__OpenFile *m, const struct stat *here);
+bool file_is_volatile(const struct file_targets *t, const Godwit__Ckpt__OpenFile *m, const struct stat *here);
 bool file_is_same(const Godwit__Ckpt__OpenFile *m, const struct stat *st, uint64_t fsid);
 /* Opens a path of the source below `root`: no link leads out, nothing is triggered. -ENOENT and so on as open. */
 int file_open_path(int root, const char *path, uint64_t flags) must_check;

@@ -484,9 +484,9 @@ static void locks_belong_to_who_may_set_them(void **state)
 	assert_int_equal(seen_of(f, writes)->entry->m->n_locks, 1);
 	assert_int_equal(seen_of(f, reads)->entry->m->n_locks, 0);
 	assert_int_equal(seen_of(f, writes)->entry->m->locks[0]->start, 3);
-	assert_int_equal(file_may_freeze(&f->s, &e), -EAGAIN);
+	assert_int_equal(file_may_freeze(&f->s, true, &e), -EAGAIN);
 	(void)close(reads); /* releases it, as POSIX wants */
-	assert_int_equal(file_may_freeze(&f->s, &e), 0);
+	assert_int_equal(file_may_freeze(&f->s, true, &e), 0);
 	(void)close(writes);
 }
 
@@ -516,7 +516,8 @@ int main(void)
 		TEST(equal_content_is_not_carried),
 		TEST(a_differing_file_is_not_overwritten),
 		TEST(written_files_need_carry),
-		TEST(locks_belong_to_who_may_set_them), cmocka_unit_test(lock_texts),
+		TEST(locks_belong_to_who_may_set_them),
+		cmocka_unit_test(lock_texts),
 		cmocka_unit_test(fdinfo_texts),
 		cmocka_unit_test(paths_of_the_other_side),
 	};
