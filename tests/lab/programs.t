@@ -43,9 +43,10 @@ keep_moving()
 			count=$((count + 1))
 			echo $count >"$work/$job.moves"
 			swap=$to to=$from from=$swap
+			sleep 0.1 # or the program would spend its life frozen
 		else
 			echo "exit $status: $(cat "$work/$job.err")" >>"$work/$job.trouble"
-			[ "$(wc -l <"$work/$job.trouble")" -lt 50 ] || break
+			[ "$(wc -l <"$work/$job.trouble")" -lt 2000 ] || break
 			# the check stage may say no for a moment, while a lock is held for instance
 			[ $status = 3 ] && continue
 			[ "$(grep -cv '^exit 3' "$work/$job.trouble")" -lt 3 ] || break
@@ -53,27 +54,102 @@ keep_moving()
 	done
 }
 
-# moved NAME STDIN COMMAND...: the whole of it, two tests.
-moved()
+chosen()
 {
-	local name=$1 input=$2 run status moves
-	shift 2
-	[ "$wanted" = "  " ] || case $wanted in *" $name "*) ;; *) return ;; esac
-	[ -e "$work/$name.want" ] || (cd "$work" && "$@" <"$input" >"$work/$name.want" 2>&1)
-	rm -f "$work/$name.db"
-	(cd "$work" && on h3 godwit run --name "$name" --host h1 -- "$@" <"$input" >"$work/$name.have" 2>"$work/$name.stderr") &
-	run=$!
-	keep_moving "$name"
-	wait $run
-	status=$?
+	[ "$wanted" = "  " ] || case $wanted in *" $1 "*) ;; *) return 1 ;; esac
+}
+
+# The two tests of program $1, which ended with exit status $2; what it printed is in $work/$1.have and .want.
+judge()
+{
+	local name=$1 status=$2 moves
+
 	moves=$(cat "$work/$name.moves")
-	[ $status = 0 ] && cmp "$work/$name.want" "$work/$name.have" >"$work/$name.cmp" 2>&1
+	[ "$status" = 0 ] && cmp "$work/$name.want" "$work/$name.have" >"$work/$name.cmp" 2>&1
 	tap_log=$work/$name.cmp ok $? "$name: the output is that of an undisturbed run" ||
 		diag "exit status $status" "$(head -c 500 "$work/$name.stderr")"
 	[ "$moves" -ge 10 ]
 	tap_log=$work/$name.trouble ok $? "$name: moved at least ten times before it ended" || diag "moved $moves times"
 	diag "$name: $moves moves, median freeze $(jq -s 'map(.freeze_us) | sort | .[length / 2 | floor]' \
 		"$work/$name.reports" 2>/dev/null) us, $(grep -c . "$work/$name.trouble") attempts refused or failed"
+}
+
+# moved NAME STDIN COMMAND...: a program that reads a file and prints.
+moved()
+{
+	local name=$1 input=$2 run
+	shift 2
+	chosen "$name" || return
+	[ -e "$work/$name.want" ] || (cd "$work" && "$@" <"$input" >"$work/$name.want" 2>&1)
+	(cd "$work" && on h3 godwit run --name "$name" --host h1 -- "$@" <"$input" >"$work/$name.have" 2>"$work/$name.stderr") &
+	run=$!
+	keep_moving "$name"
+	wait $run
+	judge "$name" $?
+}
+
+# feed FILE BYTES MS: a file in pieces with pauses between them, by line if BYTES is 0.
+feed()
+{
+	$python -c 'import sys, time
+size = int(sys.argv[2])
+with open(sys.argv[1], "rb") as f:
+    while data := f.read(size) if size else f.readline():
+        sys.stdout.buffer.write(data)
+        sys.stdout.buffer.flush()
+        time.sleep(int(sys.argv[3]) / 1000)' "$@"
+}
+
+# gzip in the middle of a shell pipe, whose beginning and end are no part of the job.
+moved_pipe()
+{
+	local name=gzip run
+	chosen $name || return
+	gzip -nc "$work/data" | sha256sum >"$work/$name.want"
+	(
+		set -o pipefail
+		feed "$work/data" 100000 10 |
+			on h3 godwit run --name $name --host h1 -- gzip -nc 2>"$work/$name.stderr" |
+			sha256sum >"$work/$name.have"
+	) &
+	run=$!
+	keep_moving $name
+	wait $run
+	judge $name $?
+}
+
+# sqlite3 on a file, which it locks while it works on it: it can only move in between.
+moved_database()
+{
+	local name=sqlite_file run
+	chosen $name || return
+	sqlite3 "$work/$name.db" <"$work/sql" >"$work/$name.want"
+	rm -f "$work/$name.db"
+	(
+		set -o pipefail
+		feed "$work/sql" 0 30 |
+			on h3 godwit run --name $name --host h1 -- sqlite3 "$work/$name.db" >"$work/$name.have" \
+				2>"$work/$name.stderr"
+	) &
+	run=$!
+	keep_moving $name
+	wait $run
+	judge $name $?
+}
+
+# moved_typing NAME KIND COMMAND...: an interactive program on a terminal, typed into while it moves.
+moved_typing()
+{
+	local name=$1 kind=$2 run
+	shift 2
+	chosen "$name" || return
+	$python "$programs/typist.py" "$work/$name.want" "$kind" "$@" >"$work/$name.stderr" 2>&1
+	$python "$programs/typist.py" "$work/$name.have" "$kind" "$GODWIT" lab --prefix "$LAB" exec h3 -- \
+		godwit run --name "$name" --host h1 -- "$@" >"$work/$name.stderr" 2>&1 &
+	run=$!
+	keep_moving "$name"
+	wait $run
+	judge "$name" $?
 }
 
 times()
@@ -86,11 +162,14 @@ make_data "$work/data"
 moved xz /dev/null xz -T2 -3 -c "$work/data"
 moved zstd /dev/null zstd -T2 -q -13 -c "$work/data"
 moved python /dev/null env PYTHONHASHSEED=0 $python "$programs/busy.py" "$(times 300)"
-moved perl /dev/null perl "$programs/busy.pl" "$(times 900)"
+moved perl /dev/null perl "$programs/busy.pl" "$(times 500)"
 moved vector /dev/null "$tools/vector" "$(times 250)"
-moved crowd /dev/null "$tools/crowd" 200 "$(times 600)"
+moved crowd /dev/null "$tools/crowd" 200 "$(times 2500)"
 moved clock /dev/null "$tools/clockwatch" "$(times 400)"
-"$programs/busy_sql.sh" "$(times 60)" >"$work/sql"
+"$programs/busy_sql.sh" "$(times 100)" >"$work/sql"
 moved sqlite_memory "$work/sql" sqlite3 :memory:
-moved sqlite_file "$work/sql" sqlite3 "$work/sqlite_file.db"
+moved_database
+moved_pipe
+moved_typing python_typed python env TERM=dumb $python -q
+moved_typing bc_typed bc env TERM=xterm bc -q
 finish

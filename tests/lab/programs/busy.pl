@@ -9,7 +9,7 @@ sub number { $x = ($x * 1103515245 + 12345) & 0x7fffffff; return $x >> 8 }
 
 for my $round (0 .. $rounds - 1) {
 	for (1 .. 3000) {
-		my $word = join '', map { chr(97 + number() % 26) } 1 .. 2 + number() % 3;
+		my $word = join '', map { chr(97 + number() % 26) } 1 .. 2 + number() % 2;
 		$words{$word}++;
 	}
 	my $text = join ' ', map { "$_=$words{$_}" } (sort keys %words)[0 .. 400];
