@@ -3,12 +3,14 @@
 # Real programs, started from h3, moved between h1 and h2 until they end, at least ten times before that. Their
 # output must be that of an undisturbed run, byte for byte.
 #	PROGRAMS_MB	how much xz and zstd get to compress (48)
+#	PROGRAMS_MOVES	after how many moves they are left alone (20; 0: never)
 #	PROGRAMS_LOAD	how long the others run, in percent of the usual (100)
 # Arguments choose some of the programs.
 . "$(dirname "$0")/lab.sh"
 
 mb=${PROGRAMS_MB:-48}
 load=${PROGRAMS_LOAD:-100}
+most=${PROGRAMS_MOVES:-20}
 tools=$BUILD/tests/lab/tools
 programs=$here/tests/lab/programs
 wanted=" $* "
@@ -43,6 +45,7 @@ keep_moving()
 			count=$((count + 1))
 			echo $count >"$work/$job.moves"
 			swap=$to to=$from from=$swap
+			[ $count != "$most" ] || break
 			sleep 0.1 # or the program would spend its life frozen
 		else
 			echo "exit $status: $(cat "$work/$job.err")" >>"$work/$job.trouble"
@@ -127,7 +130,7 @@ moved_database()
 	rm -f "$work/$name.db"
 	(
 		set -o pipefail
-		feed "$work/sql" 0 30 |
+		feed "$work/sql" 0 50 |
 			on h3 godwit run --name $name --host h1 -- sqlite3 "$work/$name.db" >"$work/$name.have" \
 				2>"$work/$name.stderr"
 	) &
@@ -166,7 +169,7 @@ moved perl /dev/null perl "$programs/busy.pl" "$(times 500)"
 moved vector /dev/null "$tools/vector" "$(times 250)"
 moved crowd /dev/null "$tools/crowd" 200 "$(times 2500)"
 moved clock /dev/null "$tools/clockwatch" "$(times 400)"
-"$programs/busy_sql.sh" "$(times 100)" >"$work/sql"
+"$programs/busy_sql.sh" "$(times 80)" >"$work/sql"
 moved sqlite_memory "$work/sql" sqlite3 :memory:
 moved_database
 moved_pipe
