@@ -322,6 +322,9 @@ void flip_input(struct flip *f, uint32_t loc, bool broadcast, const uint8_t *pac
 			break;
 		}
 		flip_learn(f, h.src, loc, h.src_inc);
+		/* An endpoint that goes on where it was is no news for the routes, but it is for those who wait. */
+		if (h.flags & FLIP_F_ANNOUNCE && flip_location(f, h.src) == loc)
+			flip_upcall(f, UP_ANNOUNCED, 0)->announced = h.src;
 		locate_answer(f, loc, &h, data, now_us);
 		break;
 	case FLIP_UNIDATA:

@@ -462,6 +462,7 @@ static void on_event(uv_poll_t *p, int status, int events)
 
 	if (status < 0)
 		doom(c, uv_strerror(status));
+	rpc_clock(d->rpc, now_us());
 	if (events & UV_WRITABLE)
 		write_queue(c);
 	if (events & UV_READABLE && !c->doomed) {

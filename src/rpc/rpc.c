@@ -464,6 +464,11 @@ static const struct flip_ops flip_ops = {
 	.lost = on_lost,
 };
 
+void rpc_clock(struct rpc *r, uint64_t now_us)
+{
+	r->now_us = now_us;
+}
+
 void rpc_work(struct rpc *r, uint64_t now_us)
 {
 	r->now_us = now_us;

@@ -70,6 +70,8 @@ struct rpc *rpc_new(const struct rpc_config *c, const struct rpc_ops *ops, void 
 void rpc_free(struct rpc *r);
 struct flip *rpc_flip(struct rpc *r);
 const struct rpc_stats *rpc_stats(const struct rpc *r);
+/* Tells the time: before the calls of a batch. */
+void rpc_clock(struct rpc *r, uint64_t now_us);
 void rpc_work(struct rpc *r, uint64_t now_us);
 uint64_t rpc_next(const struct rpc *r);
 
