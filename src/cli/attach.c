@@ -2,6 +2,8 @@
 #include <argp.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "base/util.h"
@@ -9,15 +11,39 @@
 #include "cli/front.h"
 #include "cli/term.h"
 
+struct args {
+	const char *job;
+	int escape;
+};
+
+static const struct argp_option options[] = {
+	{ "escape", 'e', "KEY", 0, "the key that leaves the job alone: ^X for ctrl-X, none for none (default: ^])",
+	  0 },
+	{ 0 },
+};
+
+/* "^]" -> 0x1d, "none" -> -1, otherwise -2. */
+static int escape_key(const char *text)
+{
+	if (!strcmp(text, "none"))
+		return -1;
+	return text[0] == '^' && text[1] >= '@' && text[1] <= '_' && !text[2] ? text[1] & 0x1f : -2;
+}
+
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
-	const char **job = state->input;
+	struct args *a = state->input;
 
 	switch (key) {
+	case 'e':
+		a->escape = escape_key(arg);
+		if (a->escape == -2)
+			argp_error(state, "a key is written like ^], or it is none");
+		return 0;
 	case ARGP_KEY_ARG:
-		if (*job)
+		if (a->job)
 			argp_error(state, "one job at a time");
-		*job = arg;
+		a->job = arg;
 		return 0;
 	case ARGP_KEY_NO_ARGS:
 		argp_error(state, "which job?");
@@ -28,6 +54,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 }
 
 static const struct argp argp = {
+	.options = options,
 	.parser = parse,
 	.args_doc = "JOB",
 	.doc = "Connects standard input and output to a job: what it has written since nobody read it comes "
@@ -37,7 +64,7 @@ static const struct argp argp = {
 	       "goes on.",
 };
 
-static int attach(struct cli *c, const char *job, struct err *e)
+static int attach(struct cli *c, const char *job, int escape, struct err *e)
 {
 	Godwit__Procd__Terminal terminal = GODWIT__PROCD__TERMINAL__INIT;
 	Godwit__Procd__Attach message = GODWIT__PROCD__ATTACH__INIT;
@@ -56,23 +83,27 @@ static int attach(struct cli *c, const char *job, struct err *e)
 		return r;
 	if (reply->result_case != GODWIT__PROCD__REPLY__RESULT_ATTACHED)
 		return err_set(e, -EPROTO, "procd answers something else");
-	return front_run(c, job, reply->attached, e);
+	return front_run(c, job, reply->attached, escape, e);
 }
 
 int cmd_attach(int argc, char **argv)
 {
-	const char *job = NULL;
+	struct args a = { .escape = 0x1d };
 	struct err e = { 0 };
 	struct cli c;
 	int r;
 
-	(void)argp_parse(&argp, argc, argv, 0, NULL, &job);
+	(void)argp_parse(&argp, argc, argv, 0, NULL, &a);
 	r = cli_open(&c, &e);
 	if (r < 0)
 		return cli_fail(CLI_FAILED, "attach: %s", err_text(&e));
-	r = attach(&c, job, &e);
+	r = attach(&c, a.job, a.escape, &e);
 	cli_close(&c);
+	if (r == -ECANCELED) {
+		fprintf(stderr, "\ngodwit: detached; %s goes on\n", a.job);
+		return CLI_OK;
+	}
 	if (r == -ECONNABORTED)
 		return 128 + SIGHUP;
-	return r < 0 ? cli_fail_call(job, r, &e) : r;
+	return r < 0 ? cli_fail_call(a.job, r, &e) : r;
 }

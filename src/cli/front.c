@@ -69,6 +69,8 @@ struct front {
 	uint64_t attachment;
 	bool terminal;
 	struct term term;
+	int escape;   /* the key that leaves the job alone, -1: none */
+	bool leaving; /* it was typed: what came before it is still handed over */
 	struct output out[2];
 	size_t n_out;
 	struct input in;
@@ -230,16 +232,19 @@ static void send_input(struct front *f)
 
 static bool wants_input(const struct front *f)
 {
-	return !f->in.have && !f->in.ended && !f->in.closed && !f->exited;
+	return !f->in.have && !f->in.ended && !f->in.closed && !f->exited && !f->leaving;
 }
 
 static void read_input(struct front *f)
 {
 	ssize_t n = read(f->in.fd, f->in.bytes, CHUNK);
 
-	if (n > 0)
-		f->in.have = (size_t)n;
-	else if (n == 0 || (errno != EINTR && errno != EAGAIN))
+	if (n > 0) {
+		uint8_t *key = f->term.raw && f->escape >= 0 ? memchr(f->in.bytes, f->escape, (size_t)n) : NULL;
+
+		f->leaving = key != NULL;
+		f->in.have = key ? (size_t)(key - f->in.bytes) : (size_t)n;
+	} else if (n == 0 || (errno != EINTR && errno != EAGAIN))
 		f->in.ended = true;
 }
 
@@ -303,14 +308,14 @@ static void send_size(struct front *f)
 	(void)cli_start(f->c, f->port, &req, CLI_LOCATE_MS, on_signalled, f);
 }
 
-static void hang_up(struct front *f)
+static void hang_up(struct front *f, int why)
 {
 	Godwit__Procd__Detach detach = GODWIT__PROCD__DETACH__INIT;
 	CLI_REQUEST(req, DETACH, detach, &detach);
 	_cleanup_reply_ cli_reply *reply = NULL;
 
 	detach.attachment = f->attachment;
-	f->r = -ECONNABORTED;
+	f->r = why;
 	if (cli_call(f->c, f->port, &req, &reply, NULL) < 0)
 		return; /* then it is given up by itself, in a minute */
 }
@@ -332,7 +337,7 @@ static void on_signal(struct front *f)
 		send_size(f);
 		return;
 	case SIGHUP:
-		hang_up(f);
+		hang_up(f, -ECONNABORTED);
 		return;
 	default:
 		if (++f->interrupts > 3 && f->retry.since_us) {
@@ -453,7 +458,7 @@ static void take_attachment(struct front *f, const Godwit__Procd__Attached *atta
 	}
 }
 
-int front_run(struct cli *c, const char *job, const Godwit__Procd__Attached *attached, struct err *e)
+int front_run(struct cli *c, const char *job, const Godwit__Procd__Attached *attached, int escape, struct err *e)
 {
 	struct front *f = xcalloc(1, sizeof *f);
 	int r;
@@ -462,6 +467,7 @@ int front_run(struct cli *c, const char *job, const Godwit__Procd__Attached *att
 	f->job = job;
 	f->port = cli_port_job(job);
 	f->in.fd = STDIN_FILENO;
+	f->escape = escape;
 	f->e = e;
 	retry_init(&f->retry, RETRY_KNOWN_JOB);
 	term_init(&f->term, STDIN_FILENO);
@@ -470,8 +476,11 @@ int front_run(struct cli *c, const char *job, const Godwit__Procd__Attached *att
 	if (f->terminal)
 		term_enter_raw(&f->term);
 	send_size(f);
-	while (!finished(f))
+	while (!finished(f)) {
 		turn(f);
+		if (f->leaving && !f->in.have && !f->exited)
+			hang_up(f, -ECANCELED);
+	}
 	term_restore(&f->term);
 	r = f->r < 0 ? f->r : f->status;
 	fd_close(&f->signals);

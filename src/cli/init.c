@@ -21,7 +21,8 @@ struct args {
 static const struct argp_option options[] = {
 	{ "name", 'n', "NAME", 0, "This host's name in the cluster (default: its host name)", 0 },
 	{ "etc", 'e', "DIR", 0, "Where the keys go (default: $GODWIT_ETC or /etc/godwit)", 0 },
-	{ "cluster", 'c', "FILE", 0, "Join the cluster whose cluster.key this is, instead of making a new one", 0 },
+	{ "cluster", 'c', "FILE", 0, "Join the cluster whose cluster.key this is, instead of making a new one",
+	  0 },
 	{ 0 },
 };
 
@@ -51,8 +52,10 @@ static const struct argp argp = {
 	.options = options,
 	.parser = parse,
 	.doc = "Make the keys that this host needs: cluster.key, host.key, and its line in hosts.\v"
-	       "All hosts of a cluster share cluster.key and hosts. To add a host: copy cluster.key to it over a safe way, "
-	       "run godwit init there, and add the line that it prints to the hosts file of every host. To revoke a host: "
+	       "All hosts of a cluster share cluster.key and hosts. To add a host: copy cluster.key to it over a "
+	       "safe way, "
+	       "run godwit init there, and add the line that it prints to the hosts file of every host. To revoke "
+	       "a host: "
 	       "remove its line everywhere and send SIGHUP to flipd.",
 };
 

@@ -106,8 +106,8 @@ static int verb_exec(struct lab *lab, const struct args *a, struct err *e)
 	r = lab_exec(lab, h, a->command, e);
 	if (r < 0)
 		return cli_fail(CLI_RUN_FAILED, "lab: %s", err_text(e));
-	/* Half of this process is inside the host by now: what others do at exit (LeakSanitizer starts a tracer) would
-	 * happen in the wrong place. */
+	/* Half of this process is inside the host by now: what others do at exit (LeakSanitizer starts a tracer)
+	 * would happen in the wrong place. */
 	_exit(r);
 }
 

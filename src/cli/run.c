@@ -212,7 +212,7 @@ int cmd_run(int argc, char **argv)
 	}
 	if (!reply->started->attached)
 		return cli_fail(CLI_RUN_FAILED, "run: %s was started, but not attached", reply->started->name);
-	r = front_run(&c, reply->started->name, reply->started->attached, &e);
+	r = front_run(&c, reply->started->name, reply->started->attached, -1, &e);
 	if (r >= 0 && !a.keep)
 		forget(&c, reply->started->name);
 	cli_close(&c);
