@@ -19,6 +19,7 @@
 #include "state/kinds.h"
 
 #define KIND(k) GODWIT__CKPT__OPEN_FILE__KIND__##k
+#define O_LARGEFILE_KERNEL 0100000
 
 static int check_descriptors(struct state_target *d, struct err *e)
 {
@@ -68,7 +69,7 @@ static void remember_given(struct state_target *d)
 		const Godwit__Ckpt__Descriptor *m = p->descriptors[i];
 		const struct file_target *f = file_targets_find(t, m->file);
 
-		if (f && (f->fd >= 0 || (f->there_only && given_find(t, m->fd))))
+		if (f && f->fd >= 0)
 			list[n++] = (struct file_given) { m->fd, m->file, m->cloexec };
 	}
 	free(t->given);
@@ -104,36 +105,37 @@ static int give_missing(struct state_target *d, bool late, struct err *e)
 	return r;
 }
 
+/* Opens one /dev/tty description in the blank, above all numbers that the job uses, and puts it at each of its
+ * own. */
+static int open_tty_there(struct state_target *d, const struct file_target *f, struct err *e)
+{
+	static const char tty[] = "/dev/tty";
+	const Godwit__Ckpt__Process *p = d->process;
+	_cleanup_free_ struct batch *b = xmalloc(sizeof *b);
+	uint64_t flags = f->m->flags & (O_ACCMODE | O_NONBLOCK | O_APPEND | O_LARGEFILE_KERNEL);
+	int low, high;
+
+	batch_init(b);
+	low = batch_call(b, "opening /dev/tty", SYS_openat, bval((uint64_t)AT_FDCWD),
+			 bdata(batch_put(b, tty, sizeof tty)), bval(flags | O_CLOEXEC | O_NOCTTY));
+	high = batch_call(b, "dup", SYS_fcntl, bres(low), bval(F_DUPFD_CLOEXEC),
+			  bval((uint64_t)highest_fd(d) + 1));
+	(void)batch_call(b, "close", SYS_close, bres(low));
+	for (size_t i = 0; i < p->n_descriptors && batch_fits(b, 2, 0); i++)
+		if (p->descriptors[i]->file == f->id)
+			(void)batch_call(b, "dup3", SYS_dup3, bres(high), bval(p->descriptors[i]->fd),
+					 bval(p->descriptors[i]->cloexec ? O_CLOEXEC : 0));
+	(void)batch_call(b, "close", SYS_close, bres(high));
+	return batch_run(d->remote, &d->remote->threads[0], b, e);
+}
+
 /* /dev/tty is whatever terminal the opener's session has, so the blank opens it itself. */
 static int open_there(struct state_target *d, struct err *e)
 {
-	struct file_targets *t = d->files;
-	const Godwit__Ckpt__Process *p = d->process;
-	_cleanup_free_ struct batch *b = xmalloc(sizeof *b);
-	static const char tty[] = "/dev/tty";
+	for (size_t i = 0; i < d->job->n_files; i++) {
+		const struct file_target *f = file_targets_find(d->files, d->job->files[i]->id);
+		int r = f && f->there_only ? open_tty_there(d, f, e) : 0;
 
-	for (size_t i = 0; i < p->n_descriptors; i++) {
-		const struct file_target *f = file_targets_find(t, p->descriptors[i]->file);
-		const uint32_t flags = f ? (uint32_t)f->m->flags & (O_ACCMODE | O_NONBLOCK | O_APPEND) : 0;
-		bool first = true;
-		int opened, r;
-
-		for (size_t k = 0; f && f->there_only && k < i && first; k++)
-			first = p->descriptors[k]->file != f->id;
-		if (!f || !f->there_only || !first || given_find(t, p->descriptors[i]->fd))
-			continue;
-		batch_init(b);
-		opened = batch_call(b, "opening /dev/tty", SYS_openat, bval((uint64_t)AT_FDCWD),
-				    bdata(batch_put(b, tty, sizeof tty)), bval(flags | O_CLOEXEC | O_NOCTTY));
-		for (size_t k = i; k < p->n_descriptors && batch_fits(b, 2, 0); k++) {
-			const Godwit__Ckpt__Descriptor *m = p->descriptors[k];
-
-			if (m->file == f->id)
-				(void)batch_call(b, "dup3", SYS_dup3, bres(opened), bval(m->fd),
-						 bval(m->cloexec ? O_CLOEXEC : 0));
-		}
-		(void)batch_call(b, "close", SYS_close, bres(opened));
-		r = batch_run(d->remote, &d->remote->threads[0], b, e);
 		if (r < 0)
 			return r;
 	}
