@@ -62,7 +62,7 @@ uint32_t batch_put(struct batch *b, const void *data, size_t len)
 {
 	uint32_t at = batch_room(b, len);
 
-	if (!b->error)
+	if (!b->error && len)
 		memcpy(b->data + at, data, len);
 	return at;
 }

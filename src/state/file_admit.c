@@ -145,6 +145,10 @@ static void admit_regular(struct state_target *d, const Godwit__Ckpt__OpenFile *
 
 	if (m->deleted || !m->writes)
 		return;
+	if (!file_path_is_sane(m->path)) {
+		file_problem(d, m, "report it", "the source describes a file with an impossible name");
+		return;
+	}
 	fd = file_open_path(d->files->root, m->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
 	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))) {
 		file_problem(d, m, "move it away", "something else with that name is on the destination");
