@@ -5,7 +5,7 @@
 #   make lint     format, layers, manuals       make bench    budgets, both sides of each ratio
 #   make format   what clang-format wants       make unit sim lab-tests    parts of check
 #   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
-#   make model    the commit's rules, every state
+#   make model    the commit's rules, every state   make fuzz, fuzz-smoke   every decoder, FUZZ_TIME=seconds each
 
 SAN ?=
 V ?=
@@ -50,10 +50,12 @@ SIM_SRC := $(wildcard tests/sim/*_sim.c)
 SIM_BIN := $(SIM_SRC:tests/sim/%.c=$(BUILD)/tests/sim/%)
 VICTIM_SRC := $(wildcard tests/victim/*.c)
 VICTIM_BIN := $(VICTIM_SRC:tests/victim/%.c=$(BUILD)/tests/victim/%)
+FUZZ_SRC := $(wildcard fuzz/*_fuzz.c)
+FUZZ_BIN := $(FUZZ_SRC:fuzz/%.c=$(BUILD)/fuzz/%)
 TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
 
-.PHONY: all deps demo check lint format bench install clean unit sim model lab-tests tools
+.PHONY: all deps demo check lint format bench install clean unit sim model lab-tests tools fuzz fuzz-build fuzz-smoke fuzzers
 .SECONDARY:
 
 all: $(PROG_BIN)
@@ -76,7 +78,7 @@ $(BUILD)/core.a: $(CORE_OBJ)
 	$(Q)ar rcs $@ $^
 
 # What the daemons are made of, for their unit tests.
-DAEMON_OBJ := $(filter-out %/main.o,$(call prog_obj,procd) $(call prog_obj,shepherd))
+DAEMON_OBJ := $(filter-out %/main.o,$(call prog_obj,procd) $(call prog_obj,shepherd) $(call prog_obj,flipd))
 $(BUILD)/daemons.a: $(DAEMON_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
@@ -117,6 +119,17 @@ $(TOOL_BIN): $(BUILD)/%: %.c $(BUILD)/core.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(BUILD)/core.a $(LIBS)
 
+# Fuzzers are built by clang in a build of their own. What they define themselves takes the place of the real thing.
+$(BUILD)/fuzz/%: fuzz/%.c $(wildcard fuzz/*.h) $(BUILD)/daemons.a $(BUILD)/core.a
+	@mkdir -p $(@D)
+	@echo "  LD $@"
+	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -Wl,--allow-multiple-definition -Ifuzz -MD -MP -o $@ $< \
+		$(BUILD)/daemons.a $(BUILD)/core.a $(LIBS)
+$(BUILD)/fuzz/seeds: fuzz/seeds.c $(BUILD)/daemons.a $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(BUILD)/daemons.a $(BUILD)/core.a $(LIBS)
+fuzzers: $(FUZZ_BIN) $(BUILD)/fuzz/seeds
+
 tools: $(UNIT_BIN) $(SIM_BIN) $(VICTIM_BIN) $(TOOL_BIN)
 
 deps:
@@ -145,6 +158,17 @@ check: deps
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)$(TEST_ENV) $(PROVE) $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
 
+FUZZ_TIME ?= 60
+FUZZ_SAN := -fsanitize=address$(,)undefined
+fuzz-build:
+	$(Q)$(MAKE) --no-print-directory BUILD=build-fuzz CC="$(if $(shell command -v ccache),ccache )clang" WARN= \
+		HARDEN="$(FUZZ_SAN) -fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined -fno-omit-frame-pointer" \
+		LDFLAGS="-pie $(FUZZ_SAN)" CFLAGS="-O1 -g" fuzzers
+fuzz: fuzz-build
+	$(Q)fuzz/run -t $(FUZZ_TIME) $(FUZZ_BIN:$(BUILD)/%=build-fuzz/%)
+fuzz-smoke: fuzz-build
+	$(Q)fuzz/run -n 5000 $(FUZZ_BIN:$(BUILD)/%=build-fuzz/%)
+
 demo: deps
 	$(Q)$(MAKE) --no-print-directory all
 	$(Q)BUILD=$(abspath $(BUILD)) contrib/demo.sh
@@ -153,7 +177,7 @@ bench: deps
 	$(Q)BUILD=$(abspath $(BUILD)) bench/run
 
 # --- lint ---
-FORMATTED = $(wildcard include/*.h) $(shell find src tests bench -name '*.[ch]' 2>/dev/null)
+FORMATTED = $(wildcard include/*.h) $(shell find src tests bench fuzz -name '*.[ch]' 2>/dev/null)
 MAN := $(wildcard man/*.[1-8])
 
 format:
@@ -185,6 +209,6 @@ install: all
 	install -m 644 contrib/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/godwit
 
 clean:
-	rm -rf build build-san
+	rm -rf build build-san build-fuzz
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

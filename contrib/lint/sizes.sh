@@ -14,4 +14,4 @@ FNR == 1 { length_check(); file = FILENAME; head = ""; start = 0
 		print file ":" start ": " FNR - start - 1 " lines: " head
 		if (FNR - start - 1 > 100) bad = 1 }
 	start = 0 }
-END { length_check(); exit bad }' $(find src include tests bench \( -name '*.c' -o -name '*.h' \) 2>/dev/null)
+END { length_check(); exit bad }' $(find src include tests bench fuzz \( -name '*.c' -o -name '*.h' \) 2>/dev/null)

@@ -1,0 +1,694 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Makes the seeds of the corpora that nobody wants to write by hand: `build-fuzz/fuzz/seeds fuzz/corpus`. Small
+ * ones, which show the fuzzers the shapes of what they are to spoil.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <sodium.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/auxv.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "base/wire.h"
+#include "checkpoint.pb-c.h"
+#include "flip/flip.h"
+#include "lib/frame.h"
+#include "procd/journal.h"
+#include "rpc/rpc.h"
+#include "shepherd.pb-c.h"
+
+#define PAGE 4096u
+#define SEED_MAX 65536u
+
+static const char *root;
+
+struct seed {
+	uint8_t bytes[SEED_MAX];
+	size_t len;
+};
+
+static void put(struct seed *s, const void *bytes, size_t len)
+{
+	if (len > SEED_MAX - s->len)
+		abort();
+	memcpy(s->bytes + s->len, bytes, len);
+	s->len += len;
+}
+
+/* Little-endian, as fuzz_get reads. */
+static void put_int(struct seed *s, uint64_t x, unsigned bytes)
+{
+	put(s, &x, bytes);
+}
+
+static void put_message(struct seed *s, const ProtobufCMessage *m)
+{
+	size_t len = protobuf_c_message_get_packed_size(m);
+
+	if (len > SEED_MAX - s->len)
+		abort();
+	s->len += protobuf_c_message_pack(m, s->bytes + s->len);
+}
+
+static void put_counted(struct seed *s, const ProtobufCMessage *m)
+{
+	put_int(s, protobuf_c_message_get_packed_size(m), 2);
+	put_message(s, m);
+}
+
+static void save(struct seed *s, const char *target, const char *name)
+{
+	char *dir = xasprintf("%s/%s", root, target), *path = xasprintf("%s/%s", dir, name);
+	int fd;
+
+	(void)mkdir(dir, 0755);
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+	if (fd < 0 || write(fd, s->bytes, s->len) != (ssize_t)s->len) {
+		(void)fprintf(stderr, "%s: %s\n", path, strerror(errno));
+		exit(1);
+	}
+	(void)close(fd);
+	free(path);
+	free(dir);
+	s->len = 0;
+}
+
+static void save_text(const char *text, const char *target, const char *name)
+{
+	static struct seed s;
+
+	put(&s, text, strlen(text));
+	save(&s, target, name);
+}
+
+static void texts(void)
+{
+	save_text("name = h1\n# a comment\ntrusted = 10.0.0.0/8, 192.168.0.0/16 # more\nn = 16M\n\npeers=\n",
+		  "conf", "conf");
+	save_text("h1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n# h2\n", "conf", "hosts");
+	save_text("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", "conf", "key");
+	save_text("00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/dbus-daemon\n"
+		  "00e03000-00e24000 rw-p 00000000 00:00 0           [heap]\n"
+		  "35b1a21000-35b1a22000 rw-s 00001000 00:05 1234    /memfd:a\\012b (deleted)\n"
+		  "7f0000000000-7f0000001000 rw-p 00000000 00:00 0   [anon:name]\n"
+		  "7ffd5b7f8000-7ffd5b819000 rw-p 00000000 00:00 0   [stack]\n"
+		  "7ffd5b9f2000-7ffd5b9f4000 r-xp 00000000 00:00 0   [vdso]\n"
+		  "ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]\n",
+		  "maps", "maps");
+	save_text("7f0000000000-7f0000200000 rw-p 00000000 00:00 0 \n"
+		  "Size:               2048 kB\nKernelPageSize:        4 kB\nRss:                   8 kB\nSwap:   "
+		  "               0 kB\n"
+		  "ProtectionKey:         0\nVmFlags: rd wr mr mw me ac lo lf hg dc dd wf sr mg nr \n",
+		  "maps", "smaps");
+}
+
+/* --- page data --- */
+
+static void chunk(struct seed *s, uint32_t space, uint64_t start, uint32_t pages)
+{
+	static const uint8_t page[PAGE] = { 'p' };
+
+	put_int(s, 1, 4);
+	put_int(s, pages, 4);
+	put_int(s, space, 4);
+	put_int(s, 0, 4);
+	put_int(s, start, 8);
+	put_int(s, (uint64_t)pages * PAGE, 8);
+	for (uint32_t i = 0; i < pages; i++)
+		put(s, page, sizeof page);
+}
+
+static void chunks(struct seed *s)
+{
+	chunk(s, 0, 0x200000000000, 2);
+	chunk(s, 7, 3 * PAGE, 1);
+	put_int(s, 0, 8);
+	put_int(s, 0, 8);
+	save(s, "chunk", "two");
+	chunk(s, 0, 0x20000000b000, 1);
+	put_int(s, 0, 8);
+	put_int(s, 0, 8);
+	save(s, "chunk", "last-place");
+}
+
+/* --- a job --- */
+
+static ProtobufCBinaryData bytes_of(const void *data, size_t len)
+{
+	return (ProtobufCBinaryData) { len, (uint8_t *)(uintptr_t)data };
+}
+
+/* Everything about a process that is neither memory nor files. */
+static void add_rest(Godwit__Ckpt__Process *p)
+{
+	static Godwit__Ckpt__FsContext fs = GODWIT__CKPT__FS_CONTEXT__INIT;
+	static Godwit__Ckpt__Sched sched = GODWIT__CKPT__SCHED__INIT;
+	static Godwit__Ckpt__Creds creds = GODWIT__CKPT__CREDS__INIT;
+	static Godwit__Ckpt__Timers timers = GODWIT__CKPT__TIMERS__INIT;
+	static Godwit__Ckpt__Itimer itimer = GODWIT__CKPT__ITIMER__INIT, *itimers[] = { &itimer };
+	static Godwit__Ckpt__PosixTimer posix = GODWIT__CKPT__POSIX_TIMER__INIT, *posixs[] = { &posix };
+	static Godwit__Ckpt__Limit limit = GODWIT__CKPT__LIMIT__INIT, *limits[] = { &limit };
+	static Godwit__Ckpt__ProcessMisc misc = GODWIT__CKPT__PROCESS_MISC__INIT;
+	static Godwit__Ckpt__SysCall call = GODWIT__CKPT__SYS_CALL__INIT;
+	static uint32_t groups[] = { 100, 200 };
+	static uint8_t affinity[128] = { 3 };
+
+	fs.cwd = (char *)(uintptr_t) "/a";
+	fs.root = (char *)(uintptr_t) "/";
+	fs.umask = 022;
+	sched.affinity = bytes_of(affinity, sizeof affinity);
+	creds.uid = creds.euid = creds.suid = creds.fsuid = 1000;
+	creds.groups = groups;
+	creds.n_groups = 2;
+	creds.cap_bounding = 0x1ffffffffff;
+	itimer.value_ns = 1000000000;
+	posix.value_ns = posix.interval_ns = 5000000;
+	posix.signal = SIGALRM;
+	timers.itimers = itimers;
+	timers.n_itimers = 1;
+	timers.posix = posixs;
+	timers.n_posix = 1;
+	limit.resource = 7;
+	limit.soft = limit.hard = 1024;
+	misc.dumpable = true;
+	misc.sid = misc.pgid = 12;
+	call.kind = GODWIT__CKPT__SYS_CALL__KIND__RESTART;
+	p->fs = &fs;
+	p->timers = &timers;
+	p->limits = limits;
+	p->n_limits = 1;
+	p->misc = &misc;
+	for (size_t i = 0; i < p->n_threads; i++) {
+		p->threads[i]->sched = &sched;
+		p->threads[i]->creds = &creds;
+		p->threads[i]->call = &call;
+	}
+}
+
+/* One of each kind. */
+static Godwit__Ckpt__Region **make_regions(size_t *ret_n)
+{
+	static Godwit__Ckpt__Region region[5], *regions[5];
+	static uint64_t runs[] = { 0, 1, 1, 1 };
+	static uint32_t advice[] = { MADV_DONTFORK };
+
+	for (unsigned i = 0; i < ARRAY_LEN(region); i++) {
+		godwit__ckpt__region__init(&region[i]);
+		regions[i] = &region[i];
+		region[i].kind = (Godwit__Ckpt__Region__Kind)(i + 1);
+		region[i].start = 0x7f0000000000 + i * 0x100000;
+		region[i].end = region[i].start + 4 * PAGE;
+		region[i].prot = PROT_READ | (i % 2 ? 0 : PROT_WRITE);
+		region[i].resident = runs;
+		region[i].n_resident = ARRAY_LEN(runs);
+		region[i].has_pages = true;
+		region[i].object = i == 1 ? 1 : i == 2 || i == 3 ? 7 : 0;
+		region[i].name = (char *)(uintptr_t)(i ? "" : "heap");
+		region[i].advice = advice;
+		region[i].n_advice = i == 0;
+	}
+	*ret_n = ARRAY_LEN(regions);
+	return regions;
+}
+
+static Godwit__Ckpt__Job *make_job(void)
+{
+	static Godwit__Ckpt__Job job = GODWIT__CKPT__JOB__INIT;
+	static Godwit__Ckpt__Process process = GODWIT__CKPT__PROCESS__INIT, *processes[] = { &process };
+	static Godwit__Ckpt__Thread thread[2] = { GODWIT__CKPT__THREAD__INIT, GODWIT__CKPT__THREAD__INIT };
+	static Godwit__Ckpt__Thread *threads[] = { &thread[0], &thread[1] };
+	static Godwit__Ckpt__AltStack alt = GODWIT__CKPT__ALT_STACK__INIT;
+	static Godwit__Ckpt__Memory memory = GODWIT__CKPT__MEMORY__INIT;
+	static Godwit__Ckpt__Region shm = GODWIT__CKPT__REGION__INIT, *shared[] = { &shm };
+	static Godwit__Ckpt__OpenFile file[7], *files[7];
+	static Godwit__Ckpt__FileContent content = GODWIT__CKPT__FILE_CONTENT__INIT;
+	static Godwit__Ckpt__Owner owner = GODWIT__CKPT__OWNER__INIT;
+	static Godwit__Ckpt__Pipe pipe = GODWIT__CKPT__PIPE__INIT, *pipes[] = { &pipe };
+	static Godwit__Ckpt__Descriptor descriptor[7], *descriptors[7];
+	static Godwit__Ckpt__SignalAction action = GODWIT__CKPT__SIGNAL_ACTION__INIT, *actions[] = { &action };
+	static uint8_t regs[27 * 8], xstate[576], siginfo[128] = { SIGUSR1 }, auxv[32];
+	static ProtobufCBinaryData pending[1];
+	static const char *const paths[] = { "/a/f", "/a/b", "/dev/null", "/a/p", "", "", "/a/b/g" };
+	static const Godwit__Ckpt__OpenFile__Kind kinds[] = {
+		GODWIT__CKPT__OPEN_FILE__KIND__REGULAR, GODWIT__CKPT__OPEN_FILE__KIND__DIRECTORY,
+		GODWIT__CKPT__OPEN_FILE__KIND__DEVICE,	GODWIT__CKPT__OPEN_FILE__KIND__FIFO,
+		GODWIT__CKPT__OPEN_FILE__KIND__PIPE,	GODWIT__CKPT__OPEN_FILE__KIND__EVENTFD,
+		GODWIT__CKPT__OPEN_FILE__KIND__REGULAR,
+	};
+	static const uint32_t modes[] = { S_IFREG | 0644, S_IFDIR | 0755, S_IFCHR | 0666,
+					  S_IFIFO | 0644, S_IFIFO,	  0,
+					  S_IFREG };
+
+	memory.regions = make_regions(&memory.n_regions);
+	shm.kind = GODWIT__CKPT__REGION__KIND__ANON_SHARED;
+	shm.object = 1;
+	shm.end = 8 * PAGE;
+	content.how = GODWIT__CKPT__FILE_CONTENT__HOW__SHARED;
+	for (unsigned i = 0; i < ARRAY_LEN(file); i++) {
+		godwit__ckpt__open_file__init(&file[i]);
+		godwit__ckpt__descriptor__init(&descriptor[i]);
+		files[i] = &file[i];
+		descriptors[i] = &descriptor[i];
+		file[i].id = i + 1;
+		file[i].kind = kinds[i];
+		file[i].path = (char *)(uintptr_t)paths[i];
+		file[i].mode = modes[i];
+		file[i].flags = i == 6 ? O_RDWR : O_RDONLY;
+		file[i].writes = i == 6;
+		file[i].ino = i + 100;
+		file[i].content = i == 0 || i == 6 ? &content : NULL;
+		file[i].pipe = i == 3 || i == 4 ? 1 : 0;
+		descriptor[i].fd = 3 + i;
+		descriptor[i].file = i + 1;
+	}
+	file[2].rdev = 0x103;
+	owner.type = 1;
+	owner.pid = 12;
+	owner.signal = SIGIO;
+	file[4].owner = &owner;
+	pipe.id = 1;
+	pipe.size = 65536;
+	pipe.content = bytes_of("in the pipe", 11);
+	pipe.readers = pipe.writers = 1;
+	action.signal = SIGTERM;
+	action.handler = 0x401000;
+	pending[0] = bytes_of(siginfo, sizeof siginfo);
+	for (unsigned i = 0; i < 2; i++) {
+		thread[i].tid = 12 + (int)i;
+		thread[i].regs = bytes_of(regs, sizeof regs);
+		thread[i].xstate = bytes_of(xstate, sizeof xstate);
+		thread[i].comm = (char *)(uintptr_t) "worker";
+		thread[i].altstack = &alt;
+		thread[i].robust_len = 24;
+		thread[i].pending = pending;
+		thread[i].n_pending = 1;
+	}
+	memory.auxv = bytes_of(auxv, sizeof auxv);
+	memory.exe = (char *)(uintptr_t) "/a/f";
+	memory.exe_object = 1;
+	process.pid = 12;
+	process.threads = threads;
+	process.n_threads = 2;
+	process.memory = &memory;
+	process.descriptors = descriptors;
+	process.n_descriptors = ARRAY_LEN(descriptors);
+	process.actions = actions;
+	process.n_actions = 1;
+	add_rest(&process);
+	job.processes = processes;
+	job.n_processes = 1;
+	job.files = files;
+	job.n_files = ARRAY_LEN(files);
+	job.pipes = pipes;
+	job.n_pipes = 1;
+	job.shared = shared;
+	job.n_shared = 1;
+	return &job;
+}
+
+/* Nothing that the destination could want is sent, twice. */
+static void no_files(struct seed *s)
+{
+	Godwit__Ckpt__FilePart end = GODWIT__CKPT__FILE_PART__INIT;
+	size_t len;
+
+	end.end = true;
+	len = godwit__ckpt__file_part__get_packed_size(&end);
+	put_int(s, 2 * (4 + len), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		put_int(s, len, 4);
+		put_message(s, &end.base);
+	}
+}
+
+static void jobs(struct seed *s)
+{
+	Godwit__Ckpt__Job *job = make_job();
+	Godwit__Ckpt__Requirements q = GODWIT__CKPT__REQUIREMENTS__INIT;
+	uint8_t cpu[40] = { 0 };
+
+	put_int(s, 2, 1);
+	put_counted(s, &job->base);
+	no_files(s);
+	put_message(s, &job->base);
+	save(s, "checkpoint", "carry");
+	job->files[6]->writes = false;
+	job->files[6]->flags = 0;
+	job->files[6]->content = NULL;
+	put_int(s, 0, 1);
+	put_counted(s, &job->base);
+	no_files(s);
+	put_message(s, &job->base);
+	save(s, "checkpoint", "whole");
+	/* One part after the other away. */
+	for (unsigned i = 0; i < 4; i++) {
+		size_t *n[] = { &job->processes[0]->n_descriptors, &job->n_pipes,
+				&job->processes[0]->memory->n_regions, &job->n_files };
+		char name[16];
+
+		*n[i] = 0;
+		put_int(s, 2, 1);
+		put_counted(s, &job->base);
+		no_files(s);
+		put_message(s, &job->base);
+		(void)snprintf(name, sizeof name, "without-%u", i);
+		save(s, "checkpoint", name);
+	}
+	job->n_files = 7;
+	q.cpu = bytes_of(cpu, sizeof cpu);
+	q.files = job->files;
+	q.n_files = 7;
+	q.cwd = q.root = (char *)(uintptr_t) "/a/b";
+	put_int(s, 0x82, 1);
+	put_message(s, &q.base);
+	save(s, "checkpoint", "requirements");
+	put_int(s, 10, 1); /* a message on a plain stream: type, length, message */
+	put_int(s, 4, 2);
+	put_int(s, 0x02030001, 4);
+	put_int(s, 1, 4);
+	put_int(s, 5, 4);
+	put(s, "\x0a\x03\x08\x01\x10", 5);
+	save(s, "stream", "message");
+	put_int(s, 0, 1);
+	put(s, "GODWITm1", 8);
+	put_int(s, 0, 1);
+	put_int(s, 3, 4);
+	for (unsigned i = 0; i < 64; i++)
+		put_int(s, i, 1);
+	save(s, "stream", "hello");
+}
+
+/* --- packets and endpoints --- */
+
+static void on_transmit(void *ctx, uint32_t loc, const struct iovec *iov, int n)
+{
+	(void)ctx;
+	(void)loc;
+	(void)iov;
+	(void)n;
+}
+
+static bool on_room(void *ctx, void *owner, size_t len)
+{
+	(void)ctx;
+	(void)owner;
+	(void)len;
+	return true;
+}
+
+static void on_request(void *ctx, void *owner, uint32_t number, const struct rpc_request *r)
+{
+	(void)ctx;
+	(void)owner;
+	(void)number;
+	(void)r;
+}
+
+static void on_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status,
+		     const struct rpc_body *body)
+{
+	(void)ctx;
+	(void)owner;
+	(void)number;
+	(void)cookie;
+	(void)status;
+	(void)body;
+}
+
+static void on_cancelled(void *ctx, void *owner, uint64_t id)
+{
+	(void)ctx;
+	(void)owner;
+	(void)id;
+}
+
+static const struct rpc_ops ops = {
+	.transmit = on_transmit,
+	.room = on_room,
+	.request = on_request,
+	.reply = on_reply,
+	.cancelled = on_cancelled,
+};
+
+static void endpoint(struct seed *s)
+{
+	struct rpc_body body = { .buf = buf_new(RPC_USER_HDR_LEN + 4), .len = RPC_USER_HDR_LEN + 4 };
+	struct gw_port port = gw_port_from_name("job:web");
+	struct rpc_config c;
+	struct buf *blob = NULL;
+	struct rpc_ep *ep;
+	struct rpc *r;
+	static char owner;
+
+	memset(body.buf->data, 'x', body.buf->len);
+	rpc_config_default(&c);
+	r = rpc_new(&c, &ops, NULL, 1);
+	ep = rpc_ep_new(r, 1, &owner, 1);
+	if (rpc_serve(r, ep, &port) < 0)
+		abort();
+	rpc_trans(r, ep, 1, &port, 0, 0, 0, &body);
+	port.bytes[3]++;
+	rpc_trans(r, ep, 2, &port, 0, 0, 0, &body);
+	rpc_work(r, 2);
+	if (rpc_ep_take(r, ep, &blob) < 0)
+		abort();
+	put_int(s, 3, 1);
+	put(s, blob->data, blob->len);
+	save(s, "endpoint", "two-transactions");
+	buf_unref(blob);
+	buf_unref(body.buf);
+	rpc_free(r);
+}
+
+/* As rpc_fuzz reads it: a deed, a length, a packet. */
+static void packet(struct seed *s, const struct flip_hdr *h, const void *data)
+{
+	uint8_t head[FLIP_HDR_LEN];
+
+	flip_hdr_encode(h, head);
+	put_int(s, 0, 1);
+	put_int(s, FLIP_HDR_LEN + h->length, 2);
+	put(s, head, sizeof head);
+	put(s, data, h->length);
+}
+
+static void packets(struct seed *s)
+{
+	static const char *const names[] = { "request", "reply",    "ack",     "nak", "enquire",
+					     "alive",	"received", "forward", "fail" };
+	struct flip_hdr h = { .hops_max = 5, .frag = FLIP_FRAG, .src_inc = 1, .dst_inc = 1 };
+	uint8_t message[RPC_HDR_LEN + RPC_USER_HDR_LEN + 3] = { 0 }, port[FLIP_PORT_LEN];
+
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++) {
+		struct rpc_hdr rpc = { .type = (uint8_t)(RPC_REQUEST + i), .tid = 1 };
+
+		h.type = FLIP_UNIDATA;
+		h.src = 0x1122334455667700;
+		h.dst = i == 0 || i == 4 || i == 6 ? 1 : 2;
+		memset(rpc.port.bytes, 1, GW_PORT_LEN);
+		rpc_hdr_encode(&rpc, message);
+		h.length = h.total = i < 2 ? sizeof message : RPC_HDR_LEN;
+		packet(s, &h, message);
+		put_int(s, 3 | 10 << 2, 1);
+		put_int(s, 200, 1);
+		packet(s, &h, message);
+		save(s, "rpc", names[i]);
+	}
+	for (unsigned type = FLIP_LOCATE; type < FLIP_TYPE_N; type++) {
+		char name[32];
+
+		h = (struct flip_hdr) {
+			.type = (uint8_t)type, .hops_max = 5, .frag = FLIP_FRAG, .dst = 1, .src = 77
+		};
+		memset(port, 2, sizeof port);
+		if (type == FLIP_HEREIS || type == FLIP_LOCATE) {
+			h.flags = FLIP_F_PORT;
+			h.length = h.total = sizeof port;
+		} else if (type == FLIP_CREDIT) {
+			h.length = 5;
+		} else if (type == FLIP_UNIDATA) {
+			h.length = FLIP_FRAG;
+			h.total = FLIP_FRAG + 9;
+		}
+		static uint8_t data[FLIP_FRAG];
+		memcpy(data, port, sizeof port);
+		packet(s, &h, data);
+		if (type == FLIP_UNIDATA) {
+			h.offset = FLIP_FRAG;
+			h.length = 9;
+			packet(s, &h, data);
+		}
+		(void)snprintf(name, sizeof name, "packet-%s", flip_type_name(type));
+		save(s, "rpc", name);
+	}
+	/* peers_fuzz: two packets, and what comes of it delivered, changed, repeated. */
+	for (unsigned i = 0; i < 40; i++)
+		put_int(s, i == 0 ? 0x06 : i % 4 == 3 ? 0x00 : i % 2 ? 0x01 : 0x11, 1);
+	save(s, "peers", "talk");
+}
+
+/* --- shepherds --- */
+
+static void told(struct seed *s, unsigned op, Godwit__Shepherd__Request *q)
+{
+	put_int(s, op, 1);
+	put_counted(s, &q->base);
+}
+
+static void shepherd(struct seed *s)
+{
+	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
+	Godwit__Procd__Request relay = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Attach attach = GODWIT__PROCD__ATTACH__INIT;
+	Godwit__Procd__Read reading = GODWIT__PROCD__READ__INIT;
+	Godwit__Procd__Write writing = GODWIT__PROCD__WRITE__INIT;
+	Godwit__Shepherd__Quiesce quiesce = GODWIT__SHEPHERD__QUIESCE__INIT;
+	Godwit__Shepherd__Resume resume = GODWIT__SHEPHERD__RESUME__INIT;
+	Godwit__Shepherd__Import import = GODWIT__SHEPHERD__IMPORT__INIT;
+	Godwit__Shepherd__Streams streams = GODWIT__SHEPHERD__STREAMS__INIT;
+	Godwit__Shepherd__Side side = GODWIT__SHEPHERD__SIDE__INIT, *sides[] = { &side };
+	Godwit__Shepherd__SpoolWrite spool = GODWIT__SHEPHERD__SPOOL_WRITE__INIT;
+
+	for (unsigned tty = 0; tty < 2; tty++) {
+		put_int(s, tty, 1);
+		q.id = 1;
+		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RELAY;
+		q.relay = &relay;
+		relay.op_case = GODWIT__PROCD__REQUEST__OP_ATTACH;
+		relay.attach = &attach;
+		told(s, 0, &q);
+		put_int(s, 0xc0, 1);
+		put_int(s, 6, 2);
+		put(s, "hello\n", 6);
+		relay.op_case = GODWIT__PROCD__REQUEST__OP_READ;
+		relay.read = &reading;
+		reading.stream = 1;
+		reading.timeout_ms = 100;
+		told(s, 0, &q);
+		relay.op_case = GODWIT__PROCD__REQUEST__OP_WRITE;
+		relay.write = &writing;
+		writing.bytes = bytes_of("typed\n", 6);
+		told(s, 0x20, &q);
+		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_QUIESCE;
+		q.quiesce = &quiesce;
+		told(s, 0, &q);
+		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RESUME;
+		q.resume = &resume;
+		told(s, 0, &q);
+		save(s, "shepherd", tty ? "terminal" : "pipes");
+	}
+	side.stream = 1;
+	side.start = 10;
+	side.unread = 12;
+	side.end = 20;
+	streams.sides = sides;
+	streams.n_sides = 1;
+	import.streams = &streams;
+	spool.stream = 1;
+	spool.offset = 10;
+	spool.bytes = bytes_of("0123456789", 10);
+	put_int(s, 2, 1);
+	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_SPOOL_WRITE;
+	q.spool_write = &spool;
+	told(s, 0, &q);
+	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_IMPORT;
+	q.import = &import;
+	told(s, 0, &q);
+	save(s, "shepherd", "import");
+}
+
+/* --- frames of local programs, as frame_fuzz makes them --- */
+
+static void frame(struct seed *s, unsigned conn, unsigned type, unsigned endpoint, unsigned id, unsigned port,
+		  unsigned aux, size_t len)
+{
+	put_int(s, conn | (type == FRAME_HELLO ? 4 : type << 3), 1);
+	put_int(s, 0, 1);
+	put_int(s, endpoint, 1);
+	put_int(s, id, 1);
+	put_int(s, port, 1);
+	if (type != FRAME_HELLO)
+		put_int(s, aux, 2);
+	put_int(s, len, 2);
+	for (size_t i = 0; i < len; i++)
+		put_int(s, i, 1);
+}
+
+static void frames(struct seed *s)
+{
+	frame(s, 0, FRAME_HELLO, 0, 0, 0, 0, 0);
+	frame(s, 1, FRAME_HELLO, 0, 0, 0, 0, 0);
+	frame(s, 0, FRAME_EP_OPEN, 2, 0, 0, 1, 0);
+	frame(s, 0, FRAME_SERVE, 2, 1, 0x81, 0, 0);
+	frame(s, 1, FRAME_TRANS, 1, 7, 0x81, 0, RPC_USER_HDR_LEN + 5);
+	frame(s, 0, FRAME_PUTREP, 0, 1, 0, 0, RPC_USER_HDR_LEN + 9);
+	frame(s, 1, FRAME_TRANS, 1, 8, 0x81, 0, RPC_USER_HDR_LEN);
+	frame(s, 1, FRAME_CANCEL, 1, 8, 0, 0, 0);
+	frame(s, 0, FRAME_EP_TAKE, 2, 2, 0, 0, 0);
+	frame(s, 0, FRAME_EP_RESUME, 2, 3, 0, 0, 0);
+	frame(s, 0, FRAME_EP_CLOSE, 2, 0, 0, 0, 0);
+	save(s, "frame", "calls");
+	frame(s, 0, FRAME_HELLO, 0, 0, 0, 0, 0);
+	frame(s, 0, FRAME_HOSTS, 0, 1, 0, 0, 0);
+	frame(s, 0, FRAME_COUNTERS, 0, 2, 0, 0, 0);
+	frame(s, 0, FRAME_EP_INSTALL, 3, 3, 0, 0, 100);
+	frame(s, 0, FRAME_UNSERVE, 1, 0, 5, 0, 0);
+	save(s, "frame", "questions");
+}
+
+static void journals(struct seed *s)
+{
+	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
+	char path[] = "/tmp/godwit-seed-XXXXXX";
+	struct journal j;
+	struct err e;
+	int fd = mkstemp(path);
+	ssize_t n;
+
+	if (fd < 0 || journal_open(&j, path, &e) < 0)
+		abort();
+	r.kind = GODWIT__JOURNAL__RECORD__KIND__COMMITTED;
+	r.migration = (char *)(uintptr_t) "0123456789abcdef0123456789abcdef";
+	r.job = (char *)(uintptr_t) "web";
+	r.peer = (char *)(uintptr_t) "h2";
+	if (journal_append(&j, &r, &e) < 0 ||
+	    journal_note(&j, GODWIT__JOURNAL__RECORD__KIND__READY, "0123", "other", &e) < 0)
+		abort();
+	(void)close(fd);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	n = read(fd, s->bytes, SEED_MAX);
+	s->len = n > 0 ? (size_t)n : 0;
+	save(s, "journal", "two");
+	journal_close(&j);
+	(void)unlink(path);
+	(void)close(fd);
+}
+
+int main(int argc, char **argv)
+{
+	static struct seed s;
+
+	if (argc != 2 || sodium_init() < 0) {
+		(void)fprintf(stderr, "usage: seeds DIRECTORY\n");
+		return 2;
+	}
+	root = argv[1];
+	texts();
+	chunks(&s);
+	jobs(&s);
+	endpoint(&s);
+	packets(&s);
+	shepherd(&s);
+	frames(&s);
+	journals(&s);
+	put(&s, (const void *)getauxval(AT_SYSINFO_EHDR), 2 * PAGE);
+	save(&s, "vdso", "own");
+	return 0;
+}
