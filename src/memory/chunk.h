@@ -34,9 +34,14 @@ struct chunk_writer {
 	bool skip_zero;			/* the destination's pages are zero already */
 	uint32_t n_runs, n_pages;
 	struct extent run[CHUNK_PAGES];
+	/* what holds for the runs */
+	const struct mm_object *pending_object;
+	bool pending_readable;
+	bool pending_skip[CHUNK_PAGES];
 };
 
-/* All of `x`, in chunks. Flushes the last one: object, readable and skip_zero may change between calls. */
+/* All of `x`, in chunks; the last one may wait for more. object, readable and skip_zero may change between calls.
+ */
 int chunk_send(struct chunk_writer *w, const struct extents *x, struct err *e) must_check;
 /* The end of the transfer. */
 int chunk_send_end(struct chunk_writer *w, struct err *e) must_check;

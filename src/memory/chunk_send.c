@@ -25,7 +25,7 @@ static int read_object(const struct chunk_writer *w, uint8_t *to)
 	for (uint32_t i = 0; i < w->n_runs; i++) {
 		size_t len = w->run[i].end - w->run[i].start;
 
-		memcpy(to, w->object->map + w->run[i].start, len);
+		memcpy(to, w->pending_object->map + w->run[i].start, len);
 		to += len;
 	}
 	return 0;
@@ -76,7 +76,7 @@ static uint32_t squeeze(struct chunk_writer *w, uint8_t *pages)
 
 	for (uint32_t i = 0; i < w->n_runs; i++) {
 		for (uint64_t at = w->run[i].start; at < w->run[i].end; at += PAGE_BYTES, from += PAGE_BYTES) {
-			if (is_zero(from))
+			if (w->pending_skip[i] && is_zero(from))
 				continue;
 			extents_add(&left, at, at + PAGE_BYTES);
 			if (to != from)
@@ -92,9 +92,10 @@ static uint32_t squeeze(struct chunk_writer *w, uint8_t *pages)
 
 static bool any_zero(const struct chunk_writer *w, const uint8_t *pages)
 {
-	for (uint32_t i = 0; i < w->n_pages; i++)
-		if (is_zero(pages + i * PAGE_BYTES))
-			return true;
+	for (uint32_t i = 0; i < w->n_runs; i++)
+		for (uint64_t at = w->run[i].start; at < w->run[i].end; at += PAGE_BYTES, pages += PAGE_BYTES)
+			if (w->pending_skip[i] && is_zero(pages))
+				return true;
 	return false;
 }
 
@@ -114,7 +115,7 @@ void chunk_put_run(uint8_t *to, const struct extent *run)
 
 static void put_head(const struct chunk_writer *w, uint8_t *to)
 {
-	chunk_put_head(to, w->n_runs, w->n_pages, w->object ? w->object->id : 0);
+	chunk_put_head(to, w->n_runs, w->n_pages, w->pending_object ? w->pending_object->id : 0);
 	for (uint32_t i = 0; i < w->n_runs; i++)
 		chunk_put_run(to + CHUNK_HEAD_LEN + i * CHUNK_RUN_LEN, &w->run[i]);
 }
@@ -139,13 +140,13 @@ static int flush_chunk(struct chunk_writer *w, struct err *e)
 	if (err)
 		return err;
 	pages = (uint8_t *)at + old_head;
-	if (w->object)
+	if (w->pending_object)
 		err = read_object(w, pages);
 	else
-		err = w->readable ? read_process(w, pages, e) : read_forced(w, pages, e);
+		err = w->pending_readable ? read_process(w, pages, e) : read_forced(w, pages, e);
 	if (err)
 		return err;
-	if (w->skip_zero && any_zero(w, pages)) {
+	if (any_zero(w, pages)) {
 		uint32_t left = squeeze(w, pages);
 
 		w->stats->zero += w->n_pages - left;
@@ -164,29 +165,35 @@ static int flush_chunk(struct chunk_writer *w, struct err *e)
 
 int chunk_send(struct chunk_writer *w, const struct extents *x, struct err *e)
 {
-	for (size_t i = 0; i < x->n; i++) {
-		for (uint64_t at = x->e[i].start; at < x->e[i].end;) {
+	int err = 0;
+
+	if (w->pending_object != w->object || w->pending_readable != w->readable)
+		err = flush_chunk(w, e);
+	w->pending_object = w->object;
+	w->pending_readable = w->readable;
+	for (size_t i = 0; i < x->n && !err; i++) {
+		for (uint64_t at = x->e[i].start; at < x->e[i].end && !err;) {
 			uint64_t left = (x->e[i].end - at) / PAGE_BYTES;
 			uint32_t n = (uint32_t)MIN(left, CHUNK_PAGES - w->n_pages);
 
+			w->pending_skip[w->n_runs] = w->skip_zero;
 			w->run[w->n_runs++] = (struct extent) { at, at + n * PAGE_BYTES };
 			w->n_pages += n;
 			at += n * PAGE_BYTES;
-			if (w->n_pages == CHUNK_PAGES) {
-				int err = flush_chunk(w, e);
-
-				if (err)
-					return err;
-			}
+			if (w->n_pages == CHUNK_PAGES)
+				err = flush_chunk(w, e);
 		}
 	}
-	return flush_chunk(w, e);
+	return err;
 }
 
 int chunk_send_end(struct chunk_writer *w, struct err *e)
 {
 	static const uint8_t end[CHUNK_HEAD_LEN];
-	int err = stream_write(w->stream, end, sizeof end, e);
+	int err = flush_chunk(w, e);
+
+	if (!err)
+		err = stream_write(w->stream, end, sizeof end, e);
 
 	return err ? err : stream_flush(w->stream, e);
 }

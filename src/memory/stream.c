@@ -206,7 +206,10 @@ static int read_record(struct stream *s, struct err *e)
 static int fill(struct stream *s, struct err *e)
 {
 	ssize_t n;
+	int err = stream_flush(s, e);
 
+	if (err)
+		return err;
 	if (s->rx)
 		return read_record(s, e);
 	n = stream_get_some(s, s->in, STREAM_ROOM_MAX, e);

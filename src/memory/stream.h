@@ -78,7 +78,8 @@ int stream_recv_msg(struct stream *s, uint32_t type, const ProtobufCMessageDescr
 
 /*
  * Writing without a copy: stream_room gives at least `want` (<= STREAM_ROOM_MAX) bytes of the current record to be
- * filled, stream_commit says how many were. Sent when a record is full or at stream_flush.
+ * filled, stream_commit says how many were. Sent when a record is full, at stream_flush, and before
+ * we wait for the other side.
  */
 #define STREAM_ROOM_MAX ((256u << 10) + 2048) /* 64 pages and what is said about them */
 int stream_room(struct stream *s, size_t want, void **ret_at, size_t *ret_room, struct err *e) must_check;

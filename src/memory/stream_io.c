@@ -147,7 +147,10 @@ int stream_splice(struct stream *s, int pipe, size_t len, struct err *e)
 int stream_read_exact(struct stream *s, void *buf, size_t len, struct err *e)
 {
 	size_t have = MIN(len, s->in_end - s->in_at);
+	int err = stream_flush(s, e);
 
+	if (err)
+		return err;
 	memcpy(buf, s->in + s->in_at, have);
 	s->in_at += have;
 	return stream_get(s, (uint8_t *)buf + have, len - have, e);
