@@ -174,10 +174,24 @@ static void acks_ride(struct rpc *r, struct rpc_ep *ep, flip_addr server, uint64
 	}
 }
 
+/* A message about it that still waits for a route would only arrive together with the next. */
+static void withdraw(struct rpc *r, struct trans *t)
+{
+	if (t->messid)
+		flip_cancel(r->flip, t->ep->flip, t->messid);
+}
+
+void trans_suspend(struct rpc *r, struct trans *t)
+{
+	withdraw(r, t);
+	timers_disarm(&r->timers, &t->timer);
+}
+
 static void send_request(struct rpc *r, struct trans *t)
 {
 	struct rpc_hdr h = about(t, RPC_REQUEST);
 
+	withdraw(r, t);
 	h.flags = t->unsure ? RPC_F_RETRANS : 0;
 	h.port = t->port;
 	h.uid = t->uid;
@@ -197,6 +211,7 @@ static void ask(struct rpc *r, struct trans *t)
 
 	if (t->cancelled && h.type == RPC_ENQUIRE)
 		h.flags |= RPC_F_SIGTRANS;
+	withdraw(r, t);
 	r->stats.retries++;
 	t->sent_request = false;
 	t->busy = false;
@@ -335,10 +350,13 @@ static void on_nak(struct rpc *r, struct trans *t, const struct rpc_hdr *h)
 		refused(r, t, h->why);
 		return;
 	}
+	/* Answers a question that a later copy of the request has overtaken. */
+	if (t->state == TRANS_SEND && t->sent_request)
+		return;
 	/* A server that had it once and lacks it now has forgotten its window: it must not run again. */
 	if (t->state == TRANS_WAIT || ++t->tries > r->config.tries)
 		give_up(r, t);
-	else if (!flip_sending(r->flip, t->ep->flip, t->messid))
+	else
 		send_request(r, t);
 }
 

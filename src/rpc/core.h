@@ -130,6 +130,8 @@ uint32_t rpc_send(struct rpc *r, struct rpc_ep *ep, flip_addr to, const struct r
 
 /* client.c */
 struct trans *trans_new(struct rpc_ep *ep, uint64_t tid, uint64_t cookie, const struct rpc_body *body);
+/* Its endpoint is taken: it says nothing more from here. */
+void trans_suspend(struct rpc *r, struct trans *t);
 void trans_drop(struct rpc *r, struct trans *t);
 void trans_end(struct rpc *r, struct trans *t, int status);
 void trans_find_server(struct rpc *r, struct trans *t);

@@ -91,7 +91,7 @@ static void put_trans(struct wire_out *w, const struct trans *t)
 int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
 {
 	size_t size = blob_size(ep);
-	const struct trans *t;
+	struct trans *t;
 	const struct port *p;
 	struct wire_out w;
 	struct buf *blob;
@@ -124,6 +124,8 @@ int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
 		buf_unref(blob);
 		return -EOVERFLOW;
 	}
+	TAILQ_FOREACH(t, &ep->trans, by_tid)
+		trans_suspend(r, t);
 	ep->taken = true;
 	ep->flip->state = FLIP_EP_BUSY;
 	*ret_blob = blob;
@@ -140,7 +142,9 @@ int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep)
 	ep->flip->state = FLIP_EP_UP;
 	for (t = TAILQ_FIRST(&ep->trans); t; t = next) {
 		next = TAILQ_NEXT(t, by_tid);
-		if (t->state != TRANS_LOCATE)
+		if (t->state == TRANS_LOCATE)
+			trans_find_server(r, t);
+		else
 			trans_poke(r, t);
 	}
 	flip_ep_announce(r->flip, ep->flip, r->now_us);
