@@ -33,7 +33,8 @@ static void report(const char *what, uint64_t *us, size_t n, size_t bytes)
 	for (size_t i = 0; i < n; i++)
 		sum += us[i];
 	qsort(us, n, sizeof(*us), compare);
-	printf("{\"what\": \"%s\", \"n\": %zu, \"bytes\": %zu, \"median_us\": %lu, \"p99_us\": %lu, \"mean_us\": %.1f, "
+	printf("{\"what\": \"%s\", \"n\": %zu, \"bytes\": %zu, \"median_us\": %lu, \"p99_us\": %lu, \"mean_us\": "
+	       "%.1f, "
 	       "\"mib_per_s\": %.1f}\n",
 	       what, n, bytes, us[n / 2], us[n * 99 / 100], (double)sum / (double)n,
 	       sum ? (double)bytes * (double)n / (double)sum * 1e6 / 1048576 : 0);
@@ -139,7 +140,8 @@ int main(int argc, char **argv)
 	if (!strcmp(what, "serve"))
 		return serve();
 	if (!strcmp(what, "call"))
-		return call(argc > 2 ? strtoul(argv[2], NULL, 0) : 10000, argc > 3 ? strtoul(argv[3], NULL, 0) : 0);
+		return call(argc > 2 ? strtoul(argv[2], NULL, 0) : 10000,
+			    argc > 3 ? strtoul(argv[3], NULL, 0) : 0);
 	if (!strcmp(what, "udp-serve") && argc > 2)
 		return udp_serve(argv[2]);
 	if (!strcmp(what, "udp-call") && argc > 2)

@@ -71,8 +71,7 @@ int err_wrap(struct err *e, const char *fmt, ...)
 	(void)vsnprintf(e->text, sizeof e->text, fmt, ap);
 	va_end(ap);
 	used = strlen(e->text);
-	(void)snprintf(e->text + used, sizeof e->text - used, ": %s",
-		       inner[0] ? inner : strerror(-e->code));
+	(void)snprintf(e->text + used, sizeof e->text - used, ": %s", inner[0] ? inner : strerror(-e->code));
 	return e->code;
 }
 

@@ -24,7 +24,8 @@ static inline int steal_fd(int *fd)
 int fd_read_full(int fd, void *buf, size_t len) must_check;
 int fd_write_full(int fd, const void *buf, size_t len) must_check;
 
-/* Reads a file of at most `max` bytes (procfs included) into a NUL-terminated heap buffer. Returns its length or -errno. */
+/* Reads a file of at most `max` bytes (procfs included) into a NUL-terminated heap buffer. Returns its length or
+ * -errno. */
 ssize_t fd_slurp(int dirfd, const char *path, size_t max, char **ret_text) must_check;
 
 /* Writes a short string in one write(), as cgroup and procfs files want it. */
@@ -35,7 +36,8 @@ int fd_set_nonblock(int fd, int on) must_check;
 #define FD_MSG_FDS_MAX 64
 
 /* One datagram on a SOCK_SEQPACKET socket, with descriptors. Received descriptors are O_CLOEXEC and the caller's;
- * more of them than `max_fds`, or a truncated message, is -EMSGSIZE and none is kept. fd_msg_recv returns the length, 0 at end. */
+ * more of them than `max_fds`, or a truncated message, is -EMSGSIZE and none is kept. fd_msg_recv returns the
+ * length, 0 at end. */
 int fd_msg_send(int sock, const void *buf, size_t len, const int *fds, size_t n_fds) must_check;
 ssize_t fd_msg_recv(int sock, void *buf, size_t len, int *fds, size_t max_fds, size_t *ret_n_fds) must_check;
 

@@ -28,8 +28,8 @@ void htab_del(struct htab *t, struct hnode *node);
 /* Nodes of equal hash, the youngest first. */
 struct hnode *htab_first(const struct htab *t, uint64_t hash);
 struct hnode *htab_next(const struct hnode *node);
-/* All nodes in no order: start with *place = 0; NULL at the end. The node that was returned may be deleted (or freed)
- * before the next call if it is the only change. */
+/* All nodes in no order: start with *place = 0; NULL at the end. The node that was returned may be deleted (or
+ * freed) before the next call if it is the only change. */
 struct hnode *htab_walk(const struct htab *t, size_t *place, struct hnode **next);
 
 /* Spreads a number over 64 bits (splitmix64's finaliser). */

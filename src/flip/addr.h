@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 /*
- * A FLIP address names a process, not a host. Whoever listens knows the private address p; senders use F(p). The low
- * byte is the address space (0 for now); the other 56 bits are random. Zero is the null address.
+ * A FLIP address names a process, not a host. Whoever listens knows the private address p; senders use F(p). The
+ * low byte is the address space (0 for now); the other 56 bits are random. Zero is the null address.
  */
 typedef uint64_t flip_addr;
 

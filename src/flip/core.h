@@ -60,7 +60,7 @@ struct link {
 	uint32_t loc;
 	uint32_t cwnd, ssthresh, inflight; /* bytes */
 	uint64_t srtt_us, rttvar_us;
-	uint32_t seq;	 /* of the last fragment sent, over all messages */
+	uint32_t seq;	  /* of the last fragment sent, over all messages */
 	uint32_t recover; /* losses of fragments up to this one have been answered for */
 	TAILQ_HEAD(out_queue, out) outs;
 };
@@ -180,7 +180,8 @@ uint64_t link_rto(const struct link *l);
 /* in.c */
 void in_unidata(struct flip *f, uint32_t loc, const struct flip_hdr *h, const uint8_t *data, uint64_t now_us);
 void in_free(struct flip *f, struct in *in);
-void in_local(struct flip *f, struct flip_ep *ep, const struct flip_ep *src, uint32_t messid, const struct flip_data *d);
+void in_local(struct flip *f, struct flip_ep *ep, const struct flip_ep *src, uint32_t messid,
+	      const struct flip_data *d);
 
 /* locate.c */
 void locate_address(struct flip *f, struct out *o, uint64_t now_us);

@@ -253,8 +253,7 @@ static void announcement_fire(struct timer *t, void *ctx, uint64_t now_us)
 		a->left = 0;
 	}
 	if (a->left) {
-		timers_arm(&f->timers, t,
-			   now_us + announce_after_us[ARRAY_LEN(announce_after_us) - a->left]);
+		timers_arm(&f->timers, t, now_us + announce_after_us[ARRAY_LEN(announce_after_us) - a->left]);
 		return;
 	}
 	LIST_REMOVE(a, list);
@@ -296,7 +295,8 @@ static void hinted(struct flip *f, uint32_t loc, const struct flip_hdr *h)
 
 	if (h->flags & FLIP_F_PORT || (route && route->loc == loc && route->inc == h->src_inc))
 		return;
-	if (ep ? ep->inc < h->src_inc : routes_floor(&f->routes, h->src) && routes_floor(&f->routes, h->src) <= h->src_inc)
+	if (ep ? ep->inc < h->src_inc
+	       : routes_floor(&f->routes, h->src) && routes_floor(&f->routes, h->src) <= h->src_inc)
 		flip_packet(f, loc, &q, NULL);
 }
 
@@ -322,7 +322,8 @@ void flip_input(struct flip *f, uint32_t loc, bool broadcast, const uint8_t *pac
 			break;
 		}
 		flip_learn(f, h.src, loc, h.src_inc);
-		/* An endpoint that goes on where it was is no news for the routes, but it is for those who wait. */
+		/* An endpoint that goes on where it was is no news for the routes, but it is for those who wait.
+		 */
 		if (h.flags & FLIP_F_ANNOUNCE && flip_location(f, h.src) == loc)
 			flip_upcall(f, UP_ANNOUNCED, 0)->announced = h.src;
 		locate_answer(f, loc, &h, data, now_us);
@@ -352,7 +353,8 @@ static void upcall_run(struct flip *f, struct upcall *u, uint64_t now_us)
 
 	switch (u->kind) {
 	case UP_DELIVER:
-		if (ep && (ep->state == FLIP_EP_UP || f->ops->owed(f->ctx, ep, u->delivery.src, &u->delivery.data))) {
+		if (ep &&
+		    (ep->state == FLIP_EP_UP || f->ops->owed(f->ctx, ep, u->delivery.src, &u->delivery.data))) {
 			f->stats.delivered++;
 			f->ops->deliver(f->ctx, ep, &u->delivery);
 		}

@@ -5,18 +5,18 @@
 /*
  * FLIP: unreliable messages between addresses, wherever they are. A core without I/O.
  *
- * One `struct flip` is the FLIP of one host. Events come in through calls: a packet (flip_input), a message to send
- * (flip_send), time (flip_work), hosts that appear and vanish (flip_peer_alive). Actions go out through flip_ops.
- * Everything that goes up (deliver, notdeliver, located, lost, announced) is called from flip_work only, never from
- * inside another call: after each batch of events call flip_work, and again at flip_next().
+ * One `struct flip` is the FLIP of one host. Events come in through calls: a packet (flip_input), a message to
+ * send (flip_send), time (flip_work), hosts that appear and vanish (flip_peer_alive). Actions go out through
+ * flip_ops. Everything that goes up (deliver, notdeliver, located, lost, announced) is called from flip_work only,
+ * never from inside another call: after each batch of events call flip_work, and again at flip_next().
  *
  * A location is a host: FLIP_LOC_HERE, or a number that the layer below gives its peers. What the layer below
  * delivers is authentic: it came from the host with that location. Broadcasts are not (anyone who ever held the
  * cluster key can make them): they carry only questions and hints, and change nothing by themselves.
  *
- * A message of one fragment is sent and forgotten; longer ones are kept until all of their fragments have arrived, are
- * sent at a rate that the path carries, and only missing fragments are sent again. The layer above learns through
- * notdeliver that a message was certainly or possibly not delivered; silence means nothing.
+ * A message of one fragment is sent and forgotten; longer ones are kept until all of their fragments have arrived,
+ * are sent at a rate that the path carries, and only missing fragments are sent again. The layer above learns
+ * through notdeliver that a message was certainly or possibly not delivered; silence means nothing.
  */
 
 #include <stdbool.h>
@@ -129,11 +129,12 @@ void flip_input(struct flip *f, uint32_t loc, bool broadcast, const uint8_t *pac
 void flip_work(struct flip *f, uint64_t now_us);
 /* When flip_work is next needed; TIMERS_NEVER if only events can bring something. */
 uint64_t flip_next(const struct flip *f);
-/* A host is (not) there. Locates wait for the answers of those that are; routes to one that is not are forgotten. */
+/* A host is (not) there. Locates wait for the answers of those that are; routes to one that is not are forgotten.
+ */
 void flip_peer_alive(struct flip *f, uint32_t loc, bool alive, uint64_t now_us);
 
-/* An endpoint listens on F(private_addr). NULL if the address is served here already or a higher incarnation of it is
- * known elsewhere. */
+/* An endpoint listens on F(private_addr). NULL if the address is served here already or a higher incarnation of it
+ * is known elsewhere. */
 struct flip_ep *flip_ep_new(struct flip *f, flip_addr private_addr, uint32_t inc, void *user);
 /* What it has not delivered up is dropped; what it has sent goes on. */
 void flip_ep_free(struct flip *f, struct flip_ep *ep);
@@ -144,8 +145,8 @@ struct flip_ep *flip_ep_find(struct flip *f, flip_addr addr);
 void flip_ep_announce(struct flip *f, struct flip_ep *ep, uint64_t now_us);
 
 /*
- * Sends a message; takes a reference to its body. `loc`: send it there whatever the routes say, FLIP_LOC_NONE to follow
- * them or locate the address. Returns its message id.
+ * Sends a message; takes a reference to its body. `loc`: send it there whatever the routes say, FLIP_LOC_NONE to
+ * follow them or locate the address. Returns its message id.
  */
 uint32_t flip_send(struct flip *f, struct flip_ep *ep, flip_addr dst, uint32_t loc, const struct flip_data *d,
 		   uint64_t now_us);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * How much may be under way to a location. Additive increase, multiplicative decrease over bytes, with slow start,
- * per location and over all messages to it. This file is the place for better congestion control: out.c tells it what
- * arrived, what was lost and what timed out, and obeys cwnd.
+ * per location and over all messages to it. This file is the place for better congestion control: out.c tells it
+ * what arrived, what was lost and what timed out, and obeys cwnd.
  */
 #include "flip/core.h"
 

@@ -46,7 +46,8 @@ static void hand_up(struct flip *f, const struct flip_hdr *h, uint32_t loc, stru
 	};
 }
 
-void in_local(struct flip *f, struct flip_ep *ep, const struct flip_ep *src, uint32_t messid, const struct flip_data *d)
+void in_local(struct flip *f, struct flip_ep *ep, const struct flip_ep *src, uint32_t messid,
+	      const struct flip_data *d)
 {
 	buf_ref(d->body);
 	flip_upcall(f, UP_DELIVER, ep->addr)->delivery = (struct flip_delivery) {
@@ -118,7 +119,9 @@ static void credit(struct flip *f, uint32_t loc, const struct flip_hdr *h, uint3
 {
 	uint8_t data[4 + FLIP_CREDIT_BITS / 8] = { (uint8_t)(whole >> 24), (uint8_t)(whole >> 16),
 						   (uint8_t)(whole >> 8), (uint8_t)whole };
-	struct flip_hdr c = { .type = FLIP_CREDIT, .src = h->dst, .dst = h->src, .messid = h->messid, .length = 4 };
+	struct flip_hdr c = {
+		.type = FLIP_CREDIT, .src = h->dst, .dst = h->src, .messid = h->messid, .length = 4
+	};
 
 	for (uint32_t bit = 0; in && bit < FLIP_CREDIT_BITS && whole + bit < in->n_frags; bit++) {
 		if (!has(in, whole + bit))

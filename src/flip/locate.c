@@ -3,8 +3,8 @@
  * Where is an address, and who serves a port?
  *
  * Theory of operation. The question goes out by broadcast, with a hop limit and then an interval that grow, until
- * somebody answers HEREIS or the deadline passes. It asks for negative answers too: when every host that is known to be
- * alive has said "not here" the search ends at once. One round of noes is not enough:
+ * somebody answers HEREIS or the deadline passes. It asks for negative answers too: when every host that is known
+ * to be alive has said "not here" the search ends at once. One round of noes is not enough:
  *
  *   1. the question reaches D, where a moving endpoint is not yet installed: no
  *   2. the endpoint is installed at D and closed at S
@@ -49,8 +49,8 @@ static struct locate *find(struct flip *f, bool is_port, flip_addr addr, const u
 	return NULL;
 }
 
-static struct locate *locate_new(struct flip *f, bool is_port, flip_addr addr, const uint8_t *port, uint64_t timeout_us,
-				 uint64_t now_us)
+static struct locate *locate_new(struct flip *f, bool is_port, flip_addr addr, const uint8_t *port,
+				 uint64_t timeout_us, uint64_t now_us)
 {
 	struct locate *l = xcalloc(1, sizeof(*l));
 

@@ -2,14 +2,15 @@
 /*
  * Messages on their way out.
  *
- * Theory of operation. A message of one fragment whose route is known is transmitted and forgotten. Any other becomes a
- * `struct out`, which first waits for a route if there is none (locate.c) and then, if it has several fragments, stands
- * in its link's queue. The link (flow.c) says how many bytes may be under way. The receiver answers with CREDIT packets
- * that name every fragment it has.
+ * Theory of operation. A message of one fragment whose route is known is transmitted and forgotten. Any other
+ * becomes a `struct out`, which first waits for a route if there is none (locate.c) and then, if it has several
+ * fragments, stands in its link's queue. The link (flow.c) says how many bytes may be under way. The receiver
+ * answers with CREDIT packets that name every fragment it has.
  *
  * Each transmission of a fragment gets a number that is unique on the link. A fragment is lost when one that was
- * transmitted more than REORDER later has arrived; this works for retransmissions too, since it goes by transmissions
- * and not by offsets. If no CREDIT comes at all for a retransmission timeout, all that was under way counts as lost.
+ * transmitted more than REORDER later has arrived; this works for retransmissions too, since it goes by
+ * transmissions and not by offsets. If no CREDIT comes at all for a retransmission timeout, all that was under way
+ * counts as lost.
  */
 #include "flip/core.h"
 
@@ -168,7 +169,8 @@ static uint32_t next_frag(const struct out *o)
 	return o->next_new;
 }
 
-/* Round robin, a bunch of fragments each, so that messages share the link and bunches can leave as one system call. */
+/* Round robin, a bunch of fragments each, so that messages share the link and bunches can leave as one system
+ * call. */
 void link_pump(struct flip *f, struct link *l, uint64_t now_us)
 {
 	struct out *o, *stop = NULL;
@@ -323,8 +325,7 @@ uint32_t flip_send(struct flip *f, struct flip_ep *ep, flip_addr dst, uint32_t l
 		loc = route ? route->loc : FLIP_LOC_NONE;
 	}
 	if (loc != FLIP_LOC_NONE && d->head_len + d->len <= FLIP_FRAG) {
-		struct flip_hdr h =
-			data_hdr(f, ep->addr, ep->inc, dst, messid, (uint32_t)(d->head_len + d->len));
+		struct flip_hdr h = data_hdr(f, ep->addr, ep->inc, dst, messid, (uint32_t)(d->head_len + d->len));
 
 		h.length = h.total;
 		transmit(f, loc, &h, d);

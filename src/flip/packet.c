@@ -64,7 +64,8 @@ static bool type_ok(const struct flip_hdr *h)
 	case FLIP_UNIDATA:
 		return data_ok(h);
 	case FLIP_CREDIT:
-		return h->src && h->dst && !h->offset && !h->total && h->length >= 4 && h->length <= 4 + FLIP_CREDIT_BITS / 8;
+		return h->src && h->dst && !h->offset && !h->total && h->length >= 4 &&
+		       h->length <= 4 + FLIP_CREDIT_BITS / 8;
 	default:
 		return false;
 	}

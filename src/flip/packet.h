@@ -14,12 +14,10 @@
  * A message longer than `frag` bytes travels as fragments that are each `frag` long, but the last.
  *
  * LOCATE   broadcast: who has dst (FLIP_F_PORT: who serves the 16-byte port in the data)? src is the asking flipd.
- * HEREIS   src is at the sender (FLIP_F_PORT: it serves the port in the data). An answer echoes messid; an announcement
- *          (FLIP_F_ANNOUNCE) was not asked for.
- * UNIDATA  data from src to dst.
- * NOTHERE  with FLIP_F_LOCATE: "not here" to a LOCATE that asked for such answers; else a UNIDATA packet comes back,
- *          its header (src and dst swapped) without its data.
- * BUSY     as NOTHERE: the address is here, but is being migrated; try again soon.
+ * HEREIS   src is at the sender (FLIP_F_PORT: it serves the port in the data). An answer echoes messid; an
+ *announcement (FLIP_F_ANNOUNCE) was not asked for. UNIDATA  data from src to dst. NOTHERE  with FLIP_F_LOCATE:
+ *"not here" to a LOCATE that asked for such answers; else a UNIDATA packet comes back, its header (src and dst
+ *swapped) without its data. BUSY     as NOTHERE: the address is here, but is being migrated; try again soon.
  * CREDIT   which fragments of a message have arrived: dst is its sender, data: number of fragments that
  *          arrived without a gap, then a bit for each one from there.
  */
@@ -75,8 +73,8 @@ struct flip_hdr {
 /* Writes FLIP_HDR_LEN bytes. */
 void flip_hdr_encode(const struct flip_hdr *h, uint8_t out[FLIP_HDR_LEN]);
 /*
- * Checks and reads a packet; *ret_data points into it (h->length bytes). -EBADMSG if a field is impossible: lengths,
- * offsets, hop counts, addresses and data are those that the type may have.
+ * Checks and reads a packet; *ret_data points into it (h->length bytes). -EBADMSG if a field is impossible:
+ * lengths, offsets, hop counts, addresses and data are those that the type may have.
  */
 int flip_hdr_decode(struct flip_hdr *h, const uint8_t *packet, size_t len, const uint8_t **ret_data) must_check;
 const char *flip_type_name(unsigned type);

@@ -236,8 +236,8 @@ static void send_broadcast(struct peers *p, const struct iovec *iov, int n)
 	out(p, NULL, d, BROADCAST_HDR + len + SEAL_TAG_LEN);
 }
 
-static void send_data(struct peers *p, struct seal_session *s, const struct sockaddr_in *to,
-		      uint8_t flags, const struct iovec *iov, int n)
+static void send_data(struct peers *p, struct seal_session *s, const struct sockaddr_in *to, uint8_t flags,
+		      const struct iovec *iov, int n)
 {
 	uint8_t d[PEER_DATAGRAM_MAX];
 	struct wire_out w = wire_out(d, sizeof(d));
@@ -449,7 +449,8 @@ static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d,
 		p->ops->packet(p->ctx, peer->loc, false, d + PEER_DATA_HDR, (size_t)n, now_us);
 }
 
-static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint8_t *d, size_t len, uint64_t now_us)
+static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint8_t *d, size_t len,
+		     uint64_t now_us)
 {
 	uint8_t boot[SEAL_KEY_LEN], echo[SEAL_KEY_LEN], tag[SEAL_TAG_LEN];
 	struct wire_in w = wire_in(d, len);

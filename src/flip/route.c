@@ -91,7 +91,7 @@ void routes_forget_location(struct routes *r, uint32_t loc)
 {
 	struct route *route;
 
-	TAILQ_FOREACH(route, &r->lru, lru) {
+	TAILQ_FOREACH (route, &r->lru, lru) {
 		if (route->loc == loc)
 			route->loc = FLIP_LOC_NONE;
 	}

@@ -3,9 +3,9 @@
 #define GW_FLIP_ROUTE_H
 
 /*
- * Where addresses are: address -> location, incarnation. Learned from traffic and from locates. A lower incarnation
- * never replaces a higher one, also after the route itself was forgotten: the entry stays as the address's floor until
- * it is the least recently used of too many.
+ * Where addresses are: address -> location, incarnation. Learned from traffic and from locates. A lower
+ * incarnation never replaces a higher one, also after the route itself was forgotten: the entry stays as the
+ * address's floor until it is the least recently used of too many.
  */
 
 #include <stdbool.h>

@@ -47,7 +47,8 @@ void replay_mark(struct replay *w, uint64_t counter)
 }
 
 /* Adds one agreement to a hash. */
-static int agree(crypto_generichash_state *st, const uint8_t secret[SEAL_KEY_LEN], const uint8_t public[SEAL_KEY_LEN])
+static int agree(crypto_generichash_state *st, const uint8_t secret[SEAL_KEY_LEN],
+		 const uint8_t public[SEAL_KEY_LEN])
 {
 	uint8_t shared[SEAL_KEY_LEN];
 	int bad = crypto_scalarmult(shared, secret, public);
@@ -132,8 +133,8 @@ void seal_close(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t
 	crypto_aead_chacha20poly1305_ietf_encrypt(text, NULL, text, len, ad, ad_len, NULL, nonce, key);
 }
 
-ssize_t seal_open(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len, uint8_t *text,
-		  size_t len)
+ssize_t seal_open(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len,
+		  uint8_t *text, size_t len)
 {
 	uint8_t nonce[crypto_aead_chacha20poly1305_ietf_NPUBBYTES];
 
@@ -155,8 +156,8 @@ bool seal_check(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t
 					      ad_len, nonce, key) == 0;
 }
 
-void seal_close_random(const uint8_t key[SEAL_KEY_LEN], uint8_t nonce[SEAL_NONCE_LEN], const uint8_t *ad, size_t ad_len,
-		       uint8_t *text, size_t len)
+void seal_close_random(const uint8_t key[SEAL_KEY_LEN], uint8_t nonce[SEAL_NONCE_LEN], const uint8_t *ad,
+		       size_t ad_len, uint8_t *text, size_t len)
 {
 	randombytes_buf(nonce, SEAL_NONCE_LEN);
 	crypto_aead_xchacha20poly1305_ietf_encrypt(text, NULL, text, len, ad, ad_len, NULL, nonce, key);

@@ -5,11 +5,11 @@
 /*
  * Sealing of datagrams: keys, sessions and the window against replays. Nothing here knows sockets or peers.
  *
- * A session belongs to two boots of two hosts. Each flipd draws an X25519 key pair when it starts: the public half is
- * its boot nonce. The session's keys are a hash of three agreements (static-static: both are who the hosts file
- * says; boot-boot: nothing recorded opens later, and nothing recorded under other boots can be replayed; static-boot
- * in both directions: a stolen static key does not let others pose as somebody to its owner), of all four public keys,
- * and of the cluster key.
+ * A session belongs to two boots of two hosts. Each flipd draws an X25519 key pair when it starts: the public half
+ * is its boot nonce. The session's keys are a hash of three agreements (static-static: both are who the hosts file
+ * says; boot-boot: nothing recorded opens later, and nothing recorded under other boots can be replayed;
+ * static-boot in both directions: a stolen static key does not let others pose as somebody to its owner), of all
+ * four public keys, and of the cluster key.
  */
 
 #include <stdbool.h>
@@ -37,7 +37,7 @@ struct seal_session {
 	uint8_t tx[SEAL_KEY_LEN], rx[SEAL_KEY_LEN];
 	uint8_t peer_boot[SEAL_KEY_LEN];
 	uint32_t index; /* by which the peer knows us */
-	uint64_t sent; /* counter of the last datagram; the first has 1 */
+	uint64_t sent;	/* counter of the last datagram; the first has 1 */
 	struct replay replay;
 };
 
@@ -60,8 +60,8 @@ int seal_hello_key(uint8_t out[SEAL_KEY_LEN], const struct seal_pair *own, const
 void seal_close(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len, uint8_t *text,
 		size_t len);
 /* In place; `len` includes the tag. Returns the length of the text or -EBADMSG. */
-ssize_t seal_open(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len, uint8_t *text,
-		  size_t len) must_check;
+ssize_t seal_open(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len,
+		  uint8_t *text, size_t len) must_check;
 
 /* Would seal_open succeed? Leaves the text alone. */
 bool seal_check(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len,
@@ -69,8 +69,8 @@ bool seal_check(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t
 
 /* The same under a long-lived key with a random nonce. */
 #define SEAL_NONCE_LEN 24
-void seal_close_random(const uint8_t key[SEAL_KEY_LEN], uint8_t nonce[SEAL_NONCE_LEN], const uint8_t *ad, size_t ad_len,
-		       uint8_t *text, size_t len);
+void seal_close_random(const uint8_t key[SEAL_KEY_LEN], uint8_t nonce[SEAL_NONCE_LEN], const uint8_t *ad,
+		       size_t ad_len, uint8_t *text, size_t len);
 ssize_t seal_open_random(const uint8_t key[SEAL_KEY_LEN], const uint8_t nonce[SEAL_NONCE_LEN], const uint8_t *ad,
 			 size_t ad_len, uint8_t *text, size_t len) must_check;
 

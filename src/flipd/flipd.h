@@ -3,8 +3,9 @@
 #define GW_FLIPD_FLIPD_H
 
 /*
- * flipd: the network of its host. The protocols are cores without I/O (flip/, rpc/); this is their I/O: the UDP socket
- * (net.c), local programs (local.c), the clock and the keys (main.c), and the cell that all of it runs in (sandbox.c).
+ * flipd: the network of its host. The protocols are cores without I/O (flip/, rpc/); this is their I/O: the UDP
+ * socket (net.c), local programs (local.c), the clock and the keys (main.c), and the cell that all of it runs in
+ * (sandbox.c).
  */
 
 #include <netinet/in.h>
@@ -91,15 +92,18 @@ void local_bury(struct flipd *d);
 /* Parts of rpc_ops. */
 bool local_room(void *ctx, void *owner, size_t len);
 void local_request(void *ctx, void *owner, uint32_t number, const struct rpc_request *r);
-void local_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status, const struct rpc_body *body);
+void local_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status,
+		 const struct rpc_body *body);
 void local_cancelled(void *ctx, void *owner, uint64_t id);
 void local_lost(void *ctx, void *owner, uint32_t number, uint32_t inc);
 
-/* Frames of a local program that are not its calls: answers to questions about flipd. The payload of the answer. */
+/* Frames of a local program that are not its calls: answers to questions about flipd. The payload of the answer.
+ */
 struct buf *report_hosts(struct flipd *d);
 struct buf *report_counters(struct flipd *d);
 
-/* Gives up root for `godwit` or nobody, all capabilities, and every system call that is not needed from here on. */
+/* Gives up root for `godwit` or nobody, all capabilities, and every system call that is not needed from here on.
+ */
 int sandbox_enter(struct err *e) must_check;
 
 #endif

@@ -21,7 +21,8 @@
 #define ENDPOINTS_MAX 16384u
 #define ENDPOINTS_USER_MAX 64u
 #define CALLS_MAX 16384u
-/* Bytes that a program has not read yet: no more requests for it beyond the first, no more patience beyond the second. */
+/* Bytes that a program has not read yet: no more requests for it beyond the first, no more patience beyond the
+ * second. */
 #define OUT_SOFT (32u << 20)
 #define OUT_HARD (256u << 20)
 /* Bytes of one connection that are read before others get their turn. */
@@ -323,7 +324,8 @@ static void on_move(struct conn *c, const struct frame *f, const struct rpc_body
 		if (ep || f->endpoint <= GWC_MAIN || !may_open(c))
 			err = -EINVAL;
 		else
-			err = rpc_ep_install(c->d->rpc, body->buf->data, body->len, c->uid == 0, c, f->endpoint, &ep);
+			err = rpc_ep_install(c->d->rpc, body->buf->data, body->len, c->uid == 0, c, f->endpoint,
+					     &ep);
 		c->n_eps += err == 0;
 	} else if (ep && f->type == FRAME_EP_TAKE) {
 		err = rpc_ep_take(c->d->rpc, ep, &blob);
@@ -490,7 +492,7 @@ static size_t conns_of(const struct flipd *d, uid_t uid)
 	const struct conn *c;
 	size_t n = 0;
 
-	LIST_FOREACH(c, &d->local.conns, list)
+	LIST_FOREACH (c, &d->local.conns, list)
 		n += c->uid == uid;
 	return n;
 }

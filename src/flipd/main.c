@@ -23,7 +23,8 @@ struct args {
 static const struct argp_option options[] = {
 	{ "etc", 'e', "DIR", 0, "Keys and configuration (default: $GODWIT_ETC or /etc/godwit)", 0 },
 	{ "run", 'r', "DIR", 0, "Where flip.sock goes (default: /run/godwit)", 0 },
-	{ "name", 'n', "NAME", 0, "This host's name in the cluster (default: name in godwit.conf, or the host name)", 0 },
+	{ "name", 'n', "NAME", 0,
+	  "This host's name in the cluster (default: name in godwit.conf, or the host name)", 0 },
 	{ "address", 'a', "ADDR", 0, "Use only the interface with this IPv4 address", 0 },
 	{ "debug", 'd', NULL, 0, "Say more", 0 },
 	{ 0 },
@@ -117,7 +118,8 @@ static void on_timer(uv_timer_t *t)
 	flipd_work(d);
 }
 
-/* libuv's timers count milliseconds; a timer that is early is set again, one that is no longer needed fires in vain. */
+/* libuv's timers count milliseconds; a timer that is early is set again, one that is no longer needed fires in
+ * vain. */
 static void set_timer(struct flipd *d, uint64_t now)
 {
 	uint64_t next = MIN(rpc_next(d->rpc), peers_next(d->peers)), ms;

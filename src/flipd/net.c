@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * The UDP socket. Datagrams for one address that have one length leave as one system call, which the kernel splits
- * (UDP_SEGMENT, Linux 4.18), and arrive likewise (UDP_GRO, 5.0): at fragment size, system calls are most of the cost.
+ * (UDP_SEGMENT, Linux 4.18), and arrive likewise (UDP_GRO, 5.0): at fragment size, system calls are most of the
+ * cost.
  */
 #include "flipd/flipd.h"
 
@@ -186,10 +187,9 @@ void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data
 		return;
 	}
 	/* All pieces of a batch have one length, but the last, which may be shorter. */
-	if (net->batch_n &&
-	    (net->to.sin_addr.s_addr != to->sin_addr.s_addr || net->to.sin_port != to->sin_port ||
-	     len > net->piece || net->batch_len % net->piece || net->batch_len + len > NET_BATCH ||
-	     net->batch_n == NET_BATCH_N))
+	if (net->batch_n && (net->to.sin_addr.s_addr != to->sin_addr.s_addr || net->to.sin_port != to->sin_port ||
+			     len > net->piece || net->batch_len % net->piece || net->batch_len + len > NET_BATCH ||
+			     net->batch_n == NET_BATCH_N))
 		net_flush(d);
 	if (!net->batch_n) {
 		net->to = *to;

@@ -33,18 +33,22 @@ static int drop_user(struct err *e)
 
 /* Event loop, sockets, memory, clock, random numbers, log; reading the hosts file again. */
 static const int allowed[] = {
-	SCMP_SYS(epoll_wait),	SCMP_SYS(epoll_pwait),	  SCMP_SYS(epoll_pwait2),   SCMP_SYS(epoll_ctl),
-	SCMP_SYS(poll),		SCMP_SYS(ppoll),	  SCMP_SYS(read),	    SCMP_SYS(readv),
-	SCMP_SYS(write),	SCMP_SYS(writev),	  SCMP_SYS(recvmsg),	    SCMP_SYS(recvfrom),
-	SCMP_SYS(recvmmsg),	SCMP_SYS(sendmsg),	  SCMP_SYS(sendto),	    SCMP_SYS(sendmmsg),
-	SCMP_SYS(accept4),	SCMP_SYS(close),	  SCMP_SYS(getsockopt),	    SCMP_SYS(setsockopt),
-	SCMP_SYS(ioctl),	SCMP_SYS(fcntl),	  SCMP_SYS(mmap),	    SCMP_SYS(munmap),
-	SCMP_SYS(mremap),	SCMP_SYS(mprotect),	  SCMP_SYS(madvise),	    SCMP_SYS(brk),
-	SCMP_SYS(futex),	SCMP_SYS(clock_gettime),  SCMP_SYS(gettimeofday),   SCMP_SYS(getrandom),
-	SCMP_SYS(getpid),	SCMP_SYS(gettid),	  SCMP_SYS(tgkill),	    SCMP_SYS(rt_sigaction),
-	SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall), SCMP_SYS(exit),
-	SCMP_SYS(exit_group),	SCMP_SYS(openat),	  SCMP_SYS(newfstatat),	    SCMP_SYS(fstat),
-	SCMP_SYS(lseek),	SCMP_SYS(pread64),	  SCMP_SYS(sched_yield),
+	SCMP_SYS(epoll_wait),	SCMP_SYS(epoll_pwait),	  SCMP_SYS(epoll_pwait2),
+	SCMP_SYS(epoll_ctl),	SCMP_SYS(poll),		  SCMP_SYS(ppoll),
+	SCMP_SYS(read),		SCMP_SYS(readv),	  SCMP_SYS(write),
+	SCMP_SYS(writev),	SCMP_SYS(recvmsg),	  SCMP_SYS(recvfrom),
+	SCMP_SYS(recvmmsg),	SCMP_SYS(sendmsg),	  SCMP_SYS(sendto),
+	SCMP_SYS(sendmmsg),	SCMP_SYS(accept4),	  SCMP_SYS(close),
+	SCMP_SYS(getsockopt),	SCMP_SYS(setsockopt),	  SCMP_SYS(ioctl),
+	SCMP_SYS(fcntl),	SCMP_SYS(mmap),		  SCMP_SYS(munmap),
+	SCMP_SYS(mremap),	SCMP_SYS(mprotect),	  SCMP_SYS(madvise),
+	SCMP_SYS(brk),		SCMP_SYS(futex),	  SCMP_SYS(clock_gettime),
+	SCMP_SYS(gettimeofday), SCMP_SYS(getrandom),	  SCMP_SYS(getpid),
+	SCMP_SYS(gettid),	SCMP_SYS(tgkill),	  SCMP_SYS(rt_sigaction),
+	SCMP_SYS(rt_sigreturn), SCMP_SYS(rt_sigprocmask), SCMP_SYS(restart_syscall),
+	SCMP_SYS(exit),		SCMP_SYS(exit_group),	  SCMP_SYS(openat),
+	SCMP_SYS(newfstatat),	SCMP_SYS(fstat),	  SCMP_SYS(lseek),
+	SCMP_SYS(pread64),	SCMP_SYS(sched_yield),
 };
 
 static int filter(struct err *e)

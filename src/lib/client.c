@@ -501,7 +501,7 @@ static const struct service *service_of(const struct gwc *c, const struct frame 
 {
 	const struct service *s;
 
-	LIST_FOREACH(s, &c->services, list) {
+	LIST_FOREACH (s, &c->services, list) {
 		if (s->endpoint == f->endpoint && (s->all || !memcmp(&s->put, &f->port, sizeof(f->port))))
 			return s;
 	}

@@ -25,26 +25,27 @@
 
 enum frame_type {
 	/* To flipd. */
-	FRAME_HELLO = 1,   /* aux: FRAME_VERSION; must be the first */
-	FRAME_TRANS,	   /* endpoint, id, port (put), aux: locate time in ms (0 = default), payload: user header, data */
-	FRAME_CANCEL,	   /* endpoint, id; flags: FRAME_F_FORGET */
-	FRAME_EP_OPEN,	   /* endpoint, aux: incarnation */
-	FRAME_EP_CLOSE,	   /* endpoint */
-	FRAME_SERVE,	   /* endpoint, id, port (get): answered by DONE */
-	FRAME_UNSERVE,	   /* endpoint, port (get) */
-	FRAME_PUTREP,	   /* id of the request, payload: user header, data */
-	FRAME_EP_TAKE,	   /* endpoint, id: DONE with the blob */
-	FRAME_EP_RESUME,   /* endpoint, id: DONE */
-	FRAME_EP_INSTALL,  /* endpoint, id, payload: blob: DONE */
-	FRAME_HOSTS,	   /* id: DONE, payload: hosts */
-	FRAME_COUNTERS,	   /* id: DONE, payload: counters */
+	FRAME_HELLO = 1, /* aux: FRAME_VERSION; must be the first */
+	FRAME_TRANS,  /* endpoint, id, port (put), aux: locate time in ms (0 = default), payload: user header, data
+		       */
+	FRAME_CANCEL, /* endpoint, id; flags: FRAME_F_FORGET */
+	FRAME_EP_OPEN,	  /* endpoint, aux: incarnation */
+	FRAME_EP_CLOSE,	  /* endpoint */
+	FRAME_SERVE,	  /* endpoint, id, port (get): answered by DONE */
+	FRAME_UNSERVE,	  /* endpoint, port (get) */
+	FRAME_PUTREP,	  /* id of the request, payload: user header, data */
+	FRAME_EP_TAKE,	  /* endpoint, id: DONE with the blob */
+	FRAME_EP_RESUME,  /* endpoint, id: DONE */
+	FRAME_EP_INSTALL, /* endpoint, id, payload: blob: DONE */
+	FRAME_HOSTS,	  /* id: DONE, payload: hosts */
+	FRAME_COUNTERS,	  /* id: DONE, payload: counters */
 	/* From flipd. */
-	FRAME_REPLY = 64,  /* endpoint, id of the transaction, status, payload: user header, data */
-	FRAME_REQUEST,	   /* endpoint, id, port (put), client, uid, gid, aux: length of the host's name;
-			    * payload: the name, user header, data; flags: FRAME_F_LOCAL */
-	FRAME_CANCELLED,   /* id of the request */
-	FRAME_LOST,	   /* endpoint, aux: incarnation */
-	FRAME_DONE,	   /* id, status: 0 or -errno, payload */
+	FRAME_REPLY = 64, /* endpoint, id of the transaction, status, payload: user header, data */
+	FRAME_REQUEST,	  /* endpoint, id, port (put), client, uid, gid, aux: length of the host's name;
+			   * payload: the name, user header, data; flags: FRAME_F_LOCAL */
+	FRAME_CANCELLED,  /* id of the request */
+	FRAME_LOST,	  /* endpoint, aux: incarnation */
+	FRAME_DONE,	  /* id, status: 0 or -errno, payload */
 };
 
 enum frame_flag { FRAME_F_FORGET = 0x01, FRAME_F_LOCAL = 0x02 };

@@ -18,7 +18,8 @@ static bool parse_key(uint8_t key[SEAL_KEY_LEN], const char *hex, size_t len)
 {
 	size_t n;
 
-	return len == HEX_LEN && sodium_hex2bin(key, SEAL_KEY_LEN, hex, len, NULL, &n, NULL) == 0 && n == SEAL_KEY_LEN;
+	return len == HEX_LEN && sodium_hex2bin(key, SEAL_KEY_LEN, hex, len, NULL, &n, NULL) == 0 &&
+	       n == SEAL_KEY_LEN;
 }
 
 int keys_read(const char *path, uint8_t ret_key[SEAL_KEY_LEN], struct err *e)
@@ -125,7 +126,8 @@ static int seek_host(void *arg, const char *name, const uint8_t public[SEAL_KEY_
 	bool same_name = !strcmp(name, s->name), same_key = !memcmp(public, s->public, SEAL_KEY_LEN);
 
 	if (same_name != same_key)
-		return err_set(e, -EEXIST, "the hosts file has another %s for %s", same_name ? "key" : "name", name);
+		return err_set(e, -EEXIST, "the hosts file has another %s for %s", same_name ? "key" : "name",
+			       name);
 	s->found |= same_name;
 	return 0;
 }

@@ -7,7 +7,8 @@
  *
  *	cluster.key	32 random bytes that all hosts share, as hexadecimal digits
  *	host.key	this host's secret X25519 key, likewise
- *	hosts		a line per host: its name, a blank, its public key as hexadecimal digits; # begins a comment
+ *	hosts		a line per host: its name, a blank, its public key as hexadecimal digits; # begins a
+ *comment
  */
 
 #include <stdbool.h>
@@ -29,10 +30,11 @@ bool keys_name_ok(const char *name);
 typedef int keys_host_fn(void *arg, const char *name, const uint8_t public[SEAL_KEY_LEN], struct err *e);
 int keys_hosts_read(const char *path, keys_host_fn *fn, void *arg, struct err *e) must_check;
 /* Adds a line to a hosts file, which is made if there is none. */
-int keys_hosts_add(const char *path, const char *name, const uint8_t public[SEAL_KEY_LEN], struct err *e) must_check;
+int keys_hosts_add(const char *path, const char *name, const uint8_t public[SEAL_KEY_LEN],
+		   struct err *e) must_check;
 
-/* All that a new host needs, in directory `etc`, which exists: each file that is not there yet. `cluster` NULL draws a
- * new cluster key. */
+/* All that a new host needs, in directory `etc`, which exists: each file that is not there yet. `cluster` NULL
+ * draws a new cluster key. */
 int keys_make(const char *etc, const char *name, const uint8_t *cluster, struct err *e) must_check;
 
 #endif

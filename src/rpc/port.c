@@ -60,7 +60,8 @@ void gw_secret_random(uint8_t ret_secret[GW_CHECK_LEN])
 }
 
 /* All rights: the secret itself is the check. Fewer: a keyed hash of them, from which nobody gets back. */
-static void check_of(uint8_t out[GW_CHECK_LEN], uint64_t object, uint32_t rights, const uint8_t secret[GW_CHECK_LEN])
+static void check_of(uint8_t out[GW_CHECK_LEN], uint64_t object, uint32_t rights,
+		     const uint8_t secret[GW_CHECK_LEN])
 {
 	uint8_t in[12];
 	struct wire_out w = wire_out(in, sizeof(in));

@@ -308,7 +308,8 @@ uint32_t rpc_ep_inc(const struct rpc_ep *ep)
 	return ep->flip->inc;
 }
 
-uint32_t rpc_send(struct rpc *r, struct rpc_ep *ep, flip_addr to, const struct rpc_hdr *h, const struct rpc_body *body)
+uint32_t rpc_send(struct rpc *r, struct rpc_ep *ep, flip_addr to, const struct rpc_hdr *h,
+		  const struct rpc_body *body)
 {
 	struct flip_data d = { .head_len = RPC_HDR_LEN, .body = body->buf, .off = body->off, .len = body->len };
 
@@ -426,7 +427,7 @@ static void on_announced(void *ctx, flip_addr addr)
 	struct rpc *r = ctx;
 	struct rpc_ep *ep;
 
-	LIST_FOREACH(ep, &r->eps, list) {
+	LIST_FOREACH (ep, &r->eps, list) {
 		client_announced(r, ep, addr);
 		server_announced(r, ep, addr);
 	}

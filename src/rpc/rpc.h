@@ -6,8 +6,8 @@
  * RPC: transactions, at most once. A core without I/O, on top of the FLIP core, which it owns.
  *
  * One `struct rpc` is the RPC of one host. Local programs act through the calls below, packets come in through
- * flip_input(rpc_flip(r), ...). After each batch of events call rpc_work, and again at rpc_next(). Callbacks may run
- * inside any call and must not call back.
+ * flip_input(rpc_flip(r), ...). After each batch of events call rpc_work, and again at rpc_next(). Callbacks may
+ * run inside any call and must not call back.
  *
  * An endpoint belongs to an owner (a connection, say), who gave it a number; callbacks name both.
  */
@@ -46,16 +46,16 @@ struct rpc_ops {
 
 struct rpc_config {
 	struct flip_config flip;
-	uint64_t answer_us;	/* how soon a request is asked after: RECEIVED */
-	uint64_t enquire_us;	/* and its server, once it has it */
-	uint64_t reply_us;	/* how soon a reply is asked after */
-	uint64_t ack_us;	/* how long the acknowledgement of a reply may wait for company */
-	uint64_t busy_us;	/* first retry after BUSY; doubles up to busy_max_us */
+	uint64_t answer_us;  /* how soon a request is asked after: RECEIVED */
+	uint64_t enquire_us; /* and its server, once it has it */
+	uint64_t reply_us;   /* how soon a reply is asked after */
+	uint64_t ack_us;     /* how long the acknowledgement of a reply may wait for company */
+	uint64_t busy_us;    /* first retry after BUSY; doubles up to busy_max_us */
 	uint64_t busy_max_us;
-	uint64_t window_us;	/* how long a silent client's window is kept at least */
-	unsigned tries;		/* unanswered questions before a transaction is given up */
-	unsigned held_max;	/* requests an endpoint holds */
-	unsigned clients_max;	/* windows an endpoint keeps */
+	uint64_t window_us;   /* how long a silent client's window is kept at least */
+	unsigned tries;	      /* unanswered questions before a transaction is given up */
+	unsigned held_max;    /* requests an endpoint holds */
+	unsigned clients_max; /* windows an endpoint keeps */
 };
 
 struct rpc_stats {
@@ -79,8 +79,8 @@ uint64_t rpc_next(const struct rpc *r);
 struct rpc_ep *rpc_ep_new(struct rpc *r, uint32_t inc, void *owner, uint32_t number);
 /* NULL if the owner has none with this number (any more). */
 struct rpc_ep *rpc_ep_find(struct rpc *r, const void *owner, uint32_t number);
-/* The owner is done with it: ports close, transactions are dropped. What it has replied is still seen to. Requests that
- * it holds fail at their clients, unless it was taken: then rpc_reply to them still works. */
+/* The owner is done with it: ports close, transactions are dropped. What it has replied is still seen to. Requests
+ * that it holds fail at their clients, unless it was taken: then rpc_reply to them still works. */
 void rpc_ep_close(struct rpc *r, struct rpc_ep *ep);
 /* Closes all that an owner has, and fails all requests that it holds. */
 void rpc_owner_gone(struct rpc *r, const void *owner);
@@ -93,13 +93,15 @@ void rpc_unserve(struct rpc *r, struct rpc_ep *ep, const struct gw_port *put);
 /* Answers a request once; takes a reference. -ENOENT if the owner does not hold it. */
 int rpc_reply(struct rpc *r, const void *owner, uint64_t id, const struct rpc_body *body);
 
-/* Starts a transaction; takes a reference to the body. `cookie` names it from now on and is unique in the endpoint. */
-void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct gw_port *put, uint32_t uid, uint32_t gid,
-	       uint64_t locate_us, const struct rpc_body *body);
+/* Starts a transaction; takes a reference to the body. `cookie` names it from now on and is unique in the
+ * endpoint. */
+void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct gw_port *put, uint32_t uid,
+	       uint32_t gid, uint64_t locate_us, const struct rpc_body *body);
 /* As gwc_cancel and, with `forget`, gwc_forget. Unknown cookies are ignored. */
 void rpc_cancel(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, bool forget);
 
-/* Moving an endpoint: lib/client.h tells the story. The blob of rpc_ep_take is the caller's. -EBUSY if taken before. */
+/* Moving an endpoint: lib/client.h tells the story. The blob of rpc_ep_take is the caller's. -EBUSY if taken
+ * before. */
 int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob) must_check;
 int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep) must_check;
 /* `well_known`: may its owner serve well-known ports? -EBADMSG, -EACCES, -EEXIST. */

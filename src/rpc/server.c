@@ -2,13 +2,14 @@
 /*
  * The server's side of a transaction.
  *
- * Theory of operation. A request whose number the client's window has not seen is marked there and handed to the program;
- * from then on a `struct serve` stands for it: held by the program first, then replied, until the client acknowledges the
- * reply. Copies of the request, and questions about it, are answered from window and serve; so it is executed at most
- * once. An acknowledgement is an ACK, or the `acked` of any later message of the client.
+ * Theory of operation. A request whose number the client's window has not seen is marked there and handed to the
+ * program; from then on a `struct serve` stands for it: held by the program first, then replied, until the client
+ * acknowledges the reply. Copies of the request, and questions about it, are answered from window and serve; so it
+ * is executed at most once. An acknowledgement is an ACK, or the `acked` of any later message of the client.
  *
- * The window belongs to the endpoint and moves with it. What the program held or had replied when the endpoint was taken
- * stays with the old home, which answers it; at the new home it is `elsewhere`: known to be cared for, for a while.
+ * The window belongs to the endpoint and moves with it. What the program held or had replied when the endpoint was
+ * taken stays with the old home, which answers it; at the new home it is `elsewhere`: known to be cared for, for a
+ * while.
  */
 #include "rpc/core.h"
 
@@ -114,7 +115,7 @@ static struct serve *serve_find(const struct client *c, uint64_t tid)
 {
 	struct serve *s;
 
-	LIST_FOREACH(s, &c->serves, list) {
+	LIST_FOREACH (s, &c->serves, list) {
 		if (s->tid == tid)
 			return s;
 	}
@@ -139,8 +140,8 @@ void serve_adopt(struct rpc *r, struct serve *s, struct client *c, struct rpc_ep
 	LIST_INSERT_HEAD(&c->serves, s, list);
 }
 
-static void answer(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, uint64_t tid, enum rpc_type type,
-		   enum rpc_why why)
+static void answer(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, uint64_t tid,
+		   enum rpc_type type, enum rpc_why why)
 {
 	struct rpc_hdr h = { .type = type, .why = why, .tid = tid };
 
@@ -240,10 +241,12 @@ static void known(struct rpc *r, struct serve *s, const struct flip_delivery *d,
 static void begin(struct rpc *r, struct rpc_ep *ep, struct client *c, const struct flip_delivery *d,
 		  const struct rpc_hdr *h, const struct rpc_body *body)
 {
-	struct rpc_request req = { .client = d->src, .loc = d->loc, .port = h->port, .uid = h->uid, .gid = h->gid };
+	struct rpc_request req = {
+		.client = d->src, .loc = d->loc, .port = h->port, .uid = h->uid, .gid = h->gid
+	};
 	struct port *p;
 
-	LIST_FOREACH(p, &ep->ports, ep_list) {
+	LIST_FOREACH (p, &ep->ports, ep_list) {
 		if (!memcmp(&p->port, &h->port, sizeof(p->port)))
 			break;
 	}
@@ -339,7 +342,7 @@ static struct serve *by_messid(struct rpc_ep *ep, const struct flip_failure *f)
 
 	if (!c)
 		return NULL;
-	LIST_FOREACH(s, &c->serves, list) {
+	LIST_FOREACH (s, &c->serves, list) {
 		if (s->replied && s->messid == f->messid)
 			return s;
 	}
@@ -386,7 +389,7 @@ void server_announced(struct rpc *r, struct rpc_ep *ep, flip_addr addr)
 
 	if (!c)
 		return;
-	LIST_FOREACH(s, &c->serves, list) {
+	LIST_FOREACH (s, &c->serves, list) {
 		if (s->busy)
 			send_reply(r, s);
 	}
@@ -397,7 +400,7 @@ void server_fail_held(struct rpc *r, struct rpc_ep *ep)
 	struct client *c;
 	struct serve *s, *next;
 
-	TAILQ_FOREACH(c, &ep->client_lru, lru) {
+	TAILQ_FOREACH (c, &ep->client_lru, lru) {
 		for (s = LIST_FIRST(&c->serves); s; s = next) {
 			struct rpc_hdr h = { .type = RPC_FAIL, .tid = s->tid };
 
@@ -415,7 +418,7 @@ void server_forget_elsewhere(struct rpc *r, struct rpc_ep *ep)
 	struct serve *s, *next;
 	struct client *c;
 
-	TAILQ_FOREACH(c, &ep->client_lru, lru) {
+	TAILQ_FOREACH (c, &ep->client_lru, lru) {
 		for (s = LIST_FIRST(&c->serves); s; s = next) {
 			next = LIST_NEXT(s, list);
 			if (s->elsewhere)

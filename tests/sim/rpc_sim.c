@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * RPC under a bad network. Counter servers, whose one operation is not idempotent, wander between hosts while clients
- * call them; packets are lost, doubled and reordered; in some runs hosts crash and links are cut.
+ * RPC under a bad network. Counter servers, whose one operation is not idempotent, wander between hosts while
+ * clients call them; packets are lost, doubled and reordered; in some runs hosts crash and links are cut.
  *
- * Always: a transaction is executed at most once, GW_OK means that it was, with the right reply, and GW_NOTFOUND means
- * that it was not. Without crashes and cuts: every transaction ends with GW_OK, however often its server or its client
- * moves meanwhile. One line of TAP for each scenario; the seed replays it: rpc_sim SEED, or GODWIT_SEED.
+ * Always: a transaction is executed at most once, GW_OK means that it was, with the right reply, and GW_NOTFOUND
+ * means that it was not. Without crashes and cuts: every transaction ends with GW_OK, however often its server or
+ * its client moves meanwhile. One line of TAP for each scenario; the seed replays it: rpc_sim SEED, or
+ * GODWIT_SEED.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -146,8 +147,8 @@ static void on_request(void *ctx, uint32_t host, void *owner, uint32_t number, c
 	*h = (struct held) { .host = host, .boots = sim->boots[host], .owner = owner, .id = r->id };
 	h->reply = buf_copy(r->body.buf->data + r->body.off, r->body.len);
 	h->len = r->body.len;
-	wake_in(sim, world_chance(sim->w, 0.1) ? world_random(sim->w, 2000000) : world_random(sim->w, 500), WAKE_REPLY,
-		0, sim->n_held++);
+	wake_in(sim, world_chance(sim->w, 0.1) ? world_random(sim->w, 2000000) : world_random(sim->w, 500),
+		WAKE_REPLY, 0, sim->n_held++);
 }
 
 static void reply_now(struct sim *sim, uint32_t i)
@@ -256,7 +257,8 @@ static void move_begin(struct sim *sim, uint32_t i)
 	s->boots = sim->boots[s->home];
 	s->fails = world_chance(sim->w, 0.2);
 	sim->n_moves++;
-	wake_in(sim, 500 + world_random(sim->w, world_chance(sim->w, 0.05) ? 30000000 : 50000), WAKE_INSTALL, i, 0);
+	wake_in(sim, 500 + world_random(sim->w, world_chance(sim->w, 0.05) ? 30000000 : 50000), WAKE_INSTALL, i,
+		0);
 }
 
 static void move_end(struct sim *sim, uint32_t i)
@@ -275,8 +277,8 @@ static void move_end(struct sim *sim, uint32_t i)
 		ep = rpc_ep_find(r, &owners[s->home], s->number);
 		if (!ep || rpc_ep_resume(r, ep) < 0)
 			wrong(sim, "cannot resume", 0, 0);
-	} else if (rpc_ep_install(world_rpc(sim->w, s->to), s->blob->data, s->blob->len, true, &owners[s->to], number,
-				  &ep) < 0) {
+	} else if (rpc_ep_install(world_rpc(sim->w, s->to), s->blob->data, s->blob->len, true, &owners[s->to],
+				  number, &ep) < 0) {
 		wrong(sim, "cannot install", 0, 0);
 	} else {
 		world_rpc(sim->w, s->to);
@@ -472,9 +474,9 @@ static bool run(const struct scenario *s, uint64_t seed, int number)
 	(void)world_run(sim->w, 5000000, NULL);
 	check(sim);
 	ok = !*sim->error;
-	printf("%sok %d - %s: %lu done, %lu not found, %lu failed, %lu moves, %lu packets, %lu ms\n", ok ? "" : "not ",
-	       number, s->name, (unsigned long)sim->n_ok, (unsigned long)sim->n_notfound, (unsigned long)sim->n_failure,
-	       (unsigned long)sim->n_moves, (unsigned long)world_packets(sim->w),
+	printf("%sok %d - %s: %lu done, %lu not found, %lu failed, %lu moves, %lu packets, %lu ms\n",
+	       ok ? "" : "not ", number, s->name, (unsigned long)sim->n_ok, (unsigned long)sim->n_notfound,
+	       (unsigned long)sim->n_failure, (unsigned long)sim->n_moves, (unsigned long)world_packets(sim->w),
 	       (unsigned long)(world_now(sim->w) / 1000));
 	if (!ok)
 		printf("# %s; replay with seed %lu\n", sim->error, (unsigned long)seed);
@@ -497,9 +499,19 @@ int main(int argc, char **argv)
 		{ "loss", 4, { 0.05, 0, 50, 0 }, false, false, false },
 		{ "loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, false, false, false },
 		{ "servers that move", 6, { 0, 0, 50, 100 }, true, false, false },
-		{ "servers that move, loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, true, false, false },
+		{ "servers that move, loss, duplication, reordering",
+		  6,
+		  { 0.05, 0.05, 50, 2000 },
+		  true,
+		  false,
+		  false },
 		{ "clients that move", 6, { 0, 0, 50, 100 }, false, false, true },
-		{ "everybody moves, loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, true, false, true },
+		{ "everybody moves, loss, duplication, reordering",
+		  6,
+		  { 0.05, 0.05, 50, 2000 },
+		  true,
+		  false,
+		  true },
 		{ "crashes and cut links", 6, { 0.01, 0.01, 50, 500 }, false, true, false },
 		{ "crashes, cut links and moves, all at once", 8, { 0.02, 0.02, 50, 1000 }, true, true, false },
 		{ "a hundred hosts", 100, { 0.01, 0.01, 50, 500 }, true, false, false },

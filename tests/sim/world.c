@@ -157,7 +157,8 @@ static void on_request(void *ctx, void *owner, uint32_t number, const struct rpc
 	h->w->app->request(h->w->ctx, h->number, owner, number, r);
 }
 
-static void on_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status, const struct rpc_body *body)
+static void on_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status,
+		     const struct rpc_body *body)
 {
 	struct host *h = ctx;
 

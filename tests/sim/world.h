@@ -4,8 +4,8 @@
 
 /*
  * Many hosts in one process on a virtual clock. A host is an RPC core; the network between them loses, duplicates,
- * delays and reorders packets by a seeded generator, and can be cut. The same seed gives the same run: everything random,
- * libsodium's numbers included, comes from it.
+ * delays and reorders packets by a seeded generator, and can be cut. The same seed gives the same run: everything
+ * random, libsodium's numbers included, comes from it.
  */
 
 #include <stdbool.h>

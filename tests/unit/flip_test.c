@@ -173,7 +173,8 @@ static void deliver(struct node *from, struct node *to, size_t i)
 	flip_input(to->flip, from->loc, p->broadcast, p->data, p->len, now);
 }
 
-/* Carries packets both ways until there are none. `skip`: every skip-th is lost, `backwards`: the last is the first. */
+/* Carries packets both ways until there are none. `skip`: every skip-th is lost, `backwards`: the last is the
+ * first. */
 static void carry(struct node *a, struct node *b, unsigned skip, bool backwards)
 {
 	static unsigned count;
@@ -258,7 +259,9 @@ static void routes_go_up_and_never_down(void **state)
 
 static void messages_of_all_lengths_arrive(void **state)
 {
-	static const size_t lens[] = { 0, 1, FLIP_FRAG - 5, FLIP_FRAG - 4, FLIP_FRAG - 3, 2 * FLIP_FRAG - 4, 100000, 1 << 20 };
+	static const size_t lens[] = {
+		0, 1, FLIP_FRAG - 5, FLIP_FRAG - 4, FLIP_FRAG - 3, 2 * FLIP_FRAG - 4, 100000, 1 << 20
+	};
 	struct node *a = *state, *b = a + 1;
 	struct flip_ep *x = flip_ep_new(a->flip, flip_addr_random(), 1, NULL);
 	struct flip_ep *y = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
@@ -360,8 +363,13 @@ static void a_broadcast_alone_changes_nothing(void **state)
 {
 	struct node *a = *state, *b = a + 1;
 	struct flip_ep *y = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
-	struct flip_hdr h = { .type = FLIP_HEREIS, .flags = FLIP_F_ANNOUNCE, .frag = FLIP_FRAG, .hops_max = 1, .dst = 1,
-			      .src = y->addr, .src_inc = 100 };
+	struct flip_hdr h = { .type = FLIP_HEREIS,
+			      .flags = FLIP_F_ANNOUNCE,
+			      .frag = FLIP_FRAG,
+			      .hops_max = 1,
+			      .dst = 1,
+			      .src = y->addr,
+			      .src_inc = 100 };
 	uint8_t p[FLIP_HDR_LEN];
 
 	/* Forged in a's name by somebody who has the cluster's key: b asks a, and a knows nothing. */
@@ -380,8 +388,13 @@ static void reassembly_is_bounded(void **state)
 {
 	struct node *a = *state, *b = a + 1;
 	struct flip_ep *y = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
-	struct flip_hdr h = { .type = FLIP_UNIDATA, .hops_max = 1, .frag = FLIP_FRAG, .dst = y->addr, .src = 0x100,
-			      .length = FLIP_FRAG, .total = FLIP_MSG_MAX };
+	struct flip_hdr h = { .type = FLIP_UNIDATA,
+			      .hops_max = 1,
+			      .frag = FLIP_FRAG,
+			      .dst = y->addr,
+			      .src = 0x100,
+			      .length = FLIP_FRAG,
+			      .total = FLIP_MSG_MAX };
 	uint8_t p[FLIP_PACKET_MAX] = { 0 };
 
 	for (h.messid = 1; h.messid < 100; h.messid++) {

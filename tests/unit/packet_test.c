@@ -14,9 +14,24 @@
 #include "rpc/header.h"
 
 static const struct flip_hdr samples[] = {
-	{ .type = FLIP_UNIDATA, .hops = 1, .hops_max = 3, .frag = 1360, .dst = 0x1100, .src = 0x2200, .messid = 7,
-	  .length = 100, .total = 100, .src_inc = 4, .dst_inc = 5 },
-	{ .type = FLIP_UNIDATA, .frag = 300, .dst = 1, .src = 2, .messid = UINT32_MAX, .length = 300, .offset = 600,
+	{ .type = FLIP_UNIDATA,
+	  .hops = 1,
+	  .hops_max = 3,
+	  .frag = 1360,
+	  .dst = 0x1100,
+	  .src = 0x2200,
+	  .messid = 7,
+	  .length = 100,
+	  .total = 100,
+	  .src_inc = 4,
+	  .dst_inc = 5 },
+	{ .type = FLIP_UNIDATA,
+	  .frag = 300,
+	  .dst = 1,
+	  .src = 2,
+	  .messid = UINT32_MAX,
+	  .length = 300,
+	  .offset = 600,
 	  .total = 1000 },
 	{ .type = FLIP_UNIDATA, .frag = 300, .dst = 1, .src = 2, .length = 100, .offset = 900, .total = 1000 },
 	{ .type = FLIP_UNIDATA, .frag = 300, .dst = 1, .src = 2 },
@@ -24,7 +39,12 @@ static const struct flip_hdr samples[] = {
 	{ .type = FLIP_LOCATE, .flags = FLIP_F_PORT, .frag = 1360, .src = 8, .length = 16, .total = 16 },
 	{ .type = FLIP_HEREIS, .flags = FLIP_F_ANNOUNCE, .frag = 1360, .dst = 9, .src = 8, .src_inc = 3 },
 	{ .type = FLIP_NOTHERE, .frag = 1360, .dst = 9, .src = 8, .messid = 3, .offset = 1360, .total = 5000 },
-	{ .type = FLIP_BUSY, .flags = FLIP_F_LOCATE | FLIP_F_PORT, .frag = 1360, .dst = 9, .length = 16, .total = 16 },
+	{ .type = FLIP_BUSY,
+	  .flags = FLIP_F_LOCATE | FLIP_F_PORT,
+	  .frag = 1360,
+	  .dst = 9,
+	  .length = 16,
+	  .total = 16 },
 	{ .type = FLIP_CREDIT, .frag = 1360, .dst = 9, .src = 8, .length = 6 },
 };
 #define N (sizeof(samples) / sizeof(samples[0]))
@@ -106,8 +126,13 @@ static void packet_of_any_bytes_is_sane_or_refused(void **state)
 
 static void rpc_header_round_trip_and_truncation(void **state)
 {
-	struct rpc_hdr in = { .type = RPC_REQUEST, .flags = RPC_F_RETRANS, .tid = 1ull << 40, .acked = 77,
-			      .port = { { 1, 2, 3 } }, .uid = 1000, .gid = 100 };
+	struct rpc_hdr in = { .type = RPC_REQUEST,
+			      .flags = RPC_F_RETRANS,
+			      .tid = 1ull << 40,
+			      .acked = 77,
+			      .port = { { 1, 2, 3 } },
+			      .uid = 1000,
+			      .gid = 100 };
 	uint8_t p[RPC_HDR_LEN + RPC_USER_HDR_LEN] = { 0 };
 	struct rpc_hdr h;
 
@@ -126,8 +151,11 @@ static void rpc_header_round_trip_and_truncation(void **state)
 
 static void user_header_round_trip(void **state)
 {
-	struct gw_hdr in = { .priv = { .object = 1ull << 50, .rights = 7, .check = "0123456789abcde" }, .command = -1001,
-			     .offset = 1ull << 33, .size = 5, .extra = 6 };
+	struct gw_hdr in = { .priv = { .object = 1ull << 50, .rights = 7, .check = "0123456789abcde" },
+			     .command = -1001,
+			     .offset = 1ull << 33,
+			     .size = 5,
+			     .extra = 6 };
 	uint8_t p[RPC_USER_HDR_LEN];
 	struct gw_hdr h;
 
@@ -144,8 +172,17 @@ static void user_header_round_trip(void **state)
 
 static void frame_round_trip(void **state)
 {
-	struct frame in = { .length = 5, .type = FRAME_TRANS, .flags = 1, .endpoint = 2, .status = -5, .id = 1ull << 60,
-			    .port = { { 9 } }, .client = 3, .uid = 4, .gid = 5, .aux = 6 };
+	struct frame in = { .length = 5,
+			    .type = FRAME_TRANS,
+			    .flags = 1,
+			    .endpoint = 2,
+			    .status = -5,
+			    .id = 1ull << 60,
+			    .port = { { 9 } },
+			    .client = 3,
+			    .uid = 4,
+			    .gid = 5,
+			    .aux = 6 };
 	uint8_t p[FRAME_HDR_LEN];
 	struct frame f;
 

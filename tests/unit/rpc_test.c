@@ -53,7 +53,8 @@ static void on_request(void *ctx, void *owner, uint32_t number, const struct rpc
 	h->request = r->id;
 }
 
-static void on_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status, const struct rpc_body *body)
+static void on_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int status,
+		     const struct rpc_body *body)
 {
 	struct host *h = ctx;
 
@@ -386,7 +387,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_call_is_answered_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_slow_server_is_waited_for, setup, teardown),
-		cmocka_unit_test_setup_teardown(nobody_there_is_notfound_and_a_server_that_dies_is_failure, setup, teardown),
+		cmocka_unit_test_setup_teardown(nobody_there_is_notfound_and_a_server_that_dies_is_failure, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(a_reply_outlives_its_server, setup, teardown),
 		cmocka_unit_test_setup_teardown(cancel_before_and_after_delivery, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_server_makes_wait_then_tryagain, setup, teardown),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * clockwatch TICKS: sleeps in steps of 20 ms by turns in different calls, measures each with CLOCK_MONOTONIC, and
- * prints what must be the same in every run: whether the clock went back, a sleep was short, or one was longer than
- * two seconds; and at the end whether the whole took as long as CLOCK_REALTIME says.
+ * prints what must be the same in every run: whether the clock went back, a sleep was short, or one was longer
+ * than two seconds; and at the end whether the whole took as long as CLOCK_REALTIME says.
  */
 #include <errno.h>
 #include <poll.h>

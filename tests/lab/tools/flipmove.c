@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * flipmove SOCK-A SOCK-B SOCK-C [MOVES]: an endpoint wanders between two flipds while a client at a third one calls it
- * without a pause. Every call must be answered, in order, once; then some answers that must be quick are timed. One line
- * of JSON on standard output; exit status 0 if all was well.
+ * flipmove SOCK-A SOCK-B SOCK-C [MOVES]: an endpoint wanders between two flipds while a client at a third one
+ * calls it without a pause. Every call must be answered, in order, once; then some answers that must be quick are
+ * timed. One line of JSON on standard output; exit status 0 if all was well.
  */
 #include <errno.h>
 #include <poll.h>
@@ -195,8 +195,8 @@ int main(int argc, char **argv)
 
 	if (argc < 4 || sodium_init() < 0)
 		return 2;
-	if (gwc_open(argv[1], NULL, NULL, &t.home[0], &e) < 0 || gwc_open(argv[2], NULL, NULL, &t.home[1], &e) < 0 ||
-	    gwc_open(argv[3], NULL, NULL, &t.client, &e) < 0)
+	if (gwc_open(argv[1], NULL, NULL, &t.home[0], &e) < 0 ||
+	    gwc_open(argv[2], NULL, NULL, &t.home[1], &e) < 0 || gwc_open(argv[3], NULL, NULL, &t.client, &e) < 0)
 		fail(err_text(&e), e.code);
 	t.port = gw_port_from_name("job:wanderer");
 	t.endpoint = gwc_endpoint_open(t.home[0], 1);
