@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -94,7 +94,8 @@ static int take_blank(struct mover *m, struct err *e)
 	if (r->vpid != m->to.d.vpid)
 		return err_set(e, -EPROTO, "the blank has pid %d, the job %d", r->vpid, m->to.d.vpid);
 	m->to.d.remote = r;
-	r->threads[0].regs.orig_rax = (uint64_t)-1; /* its pause() is over */
+	(void)setpriority(PRIO_PROCESS, (id_t)m->to.d.pid, -20); /* as ours; state_sched sets the job's own */
+	r->threads[0].regs.orig_rax = (uint64_t)-1;		 /* its pause() is over */
 	hole = find_hole(m);
 	if (!hole.a)
 		return err_set(e, -ENOMEM, "there is no hole for the agent");

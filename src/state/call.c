@@ -47,14 +47,18 @@ typedef Godwit__Ckpt__SysCall call_t;
 #define SECOND 1000000000LL
 #define SYSCALL_SEQUENCE 7 /* mov $nr, %eax; syscall */
 
-/* Calls of the second kind that have a relative timeout. */
+/* Relative timeouts: where they are, and whether only the remainder that the call wrote tells what is left of
+ * them. */
 static const struct {
 	long nr;
 	int arg;
 	bool milliseconds; /* else the address of a struct timespec */
+	bool from_remainder;
 } timed[] = {
-	{ SYS_epoll_wait, 3, true },	   { SYS_epoll_pwait, 3, true }, { SYS_epoll_pwait2, 3, false },
-	{ SYS_rt_sigtimedwait, 2, false }, { SYS_semtimedop, 3, false },
+	{ SYS_epoll_wait, 3, true, false },	 { SYS_epoll_pwait, 3, true, false },
+	{ SYS_epoll_pwait2, 3, false, false },	 { SYS_rt_sigtimedwait, 2, false, false },
+	{ SYS_semtimedop, 3, false, false },	 { SYS_nanosleep, 0, false, true },
+	{ SYS_clock_nanosleep, 2, false, true },
 };
 
 static int find_timed(long nr)
@@ -67,6 +71,8 @@ static int find_timed(long nr)
 
 static bool has_timeout(int row, const uint64_t arg[6])
 {
+	if (timed[row].from_remainder)
+		return false;
 	return timed[row].milliseconds ? (int)arg[timed[row].arg] > 0 : arg[timed[row].arg] != 0;
 }
 
@@ -189,6 +195,28 @@ static bool restarts_as_it_is(long nr, const struct remote_thread *t)
 	return nr == SYS_poll && (int)t->regs.rdx < 0;
 }
 
+/* Without peek: from what the kernel has written as the remainder, else the whole time again. A restart block is
+ * not used, since the number of the call would be lost to us at the next stop. */
+static void examine_unseen(const struct state_source *s, const struct remote_thread *t, call_t *c)
+{
+	long nr = original_call(s, t);
+
+	c->nr = (uint64_t)nr;
+	if (nr < 0)
+		return;
+	c->expires_ns = from_remainder(s, nr, t);
+	c->kind = c->expires_ns < 0 ? CALL_KIND(RESTART) : CALL_KIND(REWIND);
+}
+
+/* The kernel shall make the call again instead of looking into its restart block. */
+static void forget_block(struct user_regs_struct *regs, const call_t *c)
+{
+	if ((int64_t)regs->rax != -ERESTART_RESTARTBLOCK || c->kind == CALL_KIND(RESTART_BLOCK))
+		return;
+	regs->orig_rax = c->nr;
+	regs->rax = (uint64_t)-ERESTARTNOHAND;
+}
+
 static void examine_block(const struct state_source *s, const struct remote_thread *t, call_t *c)
 {
 	static const long by_kind[] = { [PEEK_NANOSLEEP] = SYS_clock_nanosleep,
@@ -202,19 +230,13 @@ static void examine_block(const struct state_source *s, const struct remote_thre
 	if (s->peek)
 		(void)!peek_restart(s->peek, t->tid, &block);
 	if (block.kind == PEEK_NOTHING) {
-		long nr = original_call(s, t);
-
-		c->nr = (uint64_t)nr;
-		c->expires_ns = from_remainder(s, nr, t);
-		c->remainder = nr == SYS_nanosleep ? t->regs.rsi : nr == SYS_clock_nanosleep ? t->regs.r10 : 0;
-		if (nr == SYS_clock_nanosleep)
-			c->clock = (int)t->regs.rdi == CLOCK_REALTIME ? CLOCK_MONOTONIC : (int)t->regs.rdi;
-	} else {
-		c->nr = (uint64_t)by_kind[block.kind];
-		c->expires_ns = block.clock == CLOCK_MONOTONIC ? to_job(s, block.expires_ns) : block.expires_ns;
-		c->clock = block.clock;
-		c->remainder = block.remainder;
+		examine_unseen(s, t, c);
+		return;
 	}
+	c->nr = (uint64_t)by_kind[block.kind];
+	c->expires_ns = block.clock == CLOCK_MONOTONIC ? to_job(s, block.expires_ns) : block.expires_ns;
+	c->clock = block.clock;
+	c->remainder = block.remainder;
 	if (restarts_as_it_is((long)c->nr, t))
 		c->kind = CALL_KIND(RESTART);
 }
@@ -268,10 +290,7 @@ static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__
 	(void)e;
 	examine(s, t, c);
 	m->call = c;
-	if (c->kind == CALL_KIND(RESTART) && (int64_t)regs->rax == -ERESTART_RESTARTBLOCK) {
-		regs->orig_rax = c->nr;
-		regs->rax = (uint64_t)-ERESTARTNOHAND;
-	}
+	forget_block(regs, c);
 	return 0;
 }
 
@@ -365,6 +384,8 @@ int call_resume_source(struct state_source *s, struct err *e)
 	for (size_t i = 0; i < r->n_threads; i++) {
 		calls[i] = new_call();
 		examine(s, &r->threads[i], calls[i]);
+		if (!s->peek)
+			forget_block(&r->threads[i].regs, calls[i]);
 	}
 	err = resume_all(r, (const call_t *const *)calls, s->monotonic_offset_ns, e);
 	for (size_t i = 0; i < r->n_threads; i++)
@@ -405,22 +426,13 @@ static int plan_sleep(const struct remote_thread *t, const call_t *c, int64_t le
 	}
 }
 
-/* Its whole time again: the arguments are as they were. */
-static int plan_again(const struct remote_thread *t, const call_t *c, struct asleep *a)
-{
-	const struct user_regs_struct *r = &t->regs;
-
-	memcpy(a->arg, (uint64_t[6]) { r->rdi, r->rsi, r->rdx, r->r10, r->r8, r->r9 }, sizeof a->arg);
-	return (long)c->nr > 0 ? (int)c->nr : -1;
-}
-
 static int put_to_sleep(struct state_target *d, struct remote_thread *t, const call_t *c, struct err *e)
 {
 	int64_t left = left_of(c, d->monotonic_offset_ns), ret;
 	struct asleep a = { 0 };
-	int nr = left < 0 ? plan_again(t, c, &a) : plan_sleep(t, c, left, &a);
+	int nr = left < 0 ? -1 : plan_sleep(t, c, left, &a);
 
-	if (nr < 0) { /* nobody knows which call it was */
+	if (nr < 0) { /* nobody knows which call it was, or for how long */
 		t->regs.rax = (uint64_t)-EINTR;
 		t->regs.orig_rax = (uint64_t)-1;
 		return 0;

@@ -125,12 +125,12 @@ static int set_policy(pid_t tid, const Godwit__Ckpt__Sched *m, struct err *e)
 
 	if ((m->util_max || m->util_min) && (m->util_min || m->util_max != UTIL_MAX))
 		a.flags |= FLAG_UTIL_CLAMP_MIN | FLAG_UTIL_CLAMP_MAX;
-	/* What it is already is left alone: a job without privilege needs none here, and 200 threads no 200 calls.
-	 */
-	if (m->policy == SCHED_OTHER && !m->nice && !a.flags)
-		return 0;
+	/* The blank was hurried along by the mover: nice is never what it was. The rest is left alone where it is
+	 * the default: a job without privilege needs none here. */
 	if (setpriority(PRIO_PROCESS, (id_t)tid, m->nice) < 0)
 		return err_errno(e, "priority %d", m->nice);
+	if (m->policy == SCHED_OTHER && !a.flags)
+		return 0;
 	if (syscall(SYS_sched_setattr, tid, &a, 0) == 0)
 		return 0;
 	if (errno != EBUSY)
