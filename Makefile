@@ -154,9 +154,8 @@ lab-tests: all tools
 model:
 	$(Q)prove --verbose --timer --exec contrib/tap.sh $(MODEL)
 check: deps
-	$(Q)$(MAKE) --no-print-directory lint
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)$(TEST_ENV) $(PROVE) $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
+	$(Q)$(TEST_ENV) $(PROVE) contrib/lint/lint.t $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
 
 FUZZ_TIME ?= 60
 FUZZ_SAN := -fsanitize=address$(,)undefined
@@ -183,11 +182,18 @@ MAN := $(wildcard man/*.[1-8])
 format:
 	$(Q)clang-format -i $(FORMATTED)
 
-lint:
+LINTS := layers sizes format manuals cppcheck
+.PHONY: $(LINTS:%=lint-%)
+lint: $(LINTS:%=lint-%)
+lint-layers:
 	$(Q)contrib/lint/layers.sh
+lint-sizes:
 	$(Q)contrib/lint/sizes.sh
+lint-format:
 	$(Q)clang-format --dry-run -Werror $(FORMATTED)
-	$(Q)$(if $(MAN),mandoc -Tlint -W warning $(MAN))
+lint-manuals:
+	$(Q)mandoc -Tlint -W warning $(MAN)
+lint-cppcheck:
 	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=portability --std=c11 --language=c -Isrc -Iinclude \
 		$(addprefix --include=,$(firstword $(wildcard /usr/include/*/sys/queue.h /usr/include/sys/queue.h))) \
 		--suppressions-list=contrib/lint/cppcheck -j2 src
