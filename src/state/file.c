@@ -115,6 +115,7 @@ static int file_check(struct state_source *s, struct err *e)
 	r = file_probe_make(s, e);
 	if (r < 0)
 		return r;
+	file_lineage_give(s);
 	require_files(s);
 	return 0;
 }
@@ -148,6 +149,7 @@ static int file_describe(struct state_source *s, struct err *e)
 	r = file_sync(s, e);
 	if (r < 0)
 		return r;
+	file_lineage_give(s);
 	file_table_emit(s);
 	return 0;
 }
@@ -243,6 +245,7 @@ static int file_take(struct state_source *s, struct batch *b, struct err *e)
 	r = file_sync(s, e);
 	if (r < 0)
 		return r;
+	file_lineage_give(s);
 	file_table_emit(s);
 	return pipe_peek_all(s, e);
 }

@@ -114,7 +114,7 @@ static void admit_carried(struct state_target *d, const Godwit__Ckpt__OpenFile *
 	_cleanup_fd_ int dir = -EBADF;
 
 	if (here >= 0) {
-		if (!same_hash(here, st, m))
+		if (!file_lineage_matches(m, st) && !same_hash(here, st, m))
 			file_problem(
 				d, m, "move the destination's file away, or put the file on a shared file system",
 				"it is written by the job, and another file with that name is on the destination");

@@ -67,6 +67,11 @@ int file_frame_recv(const struct file_io *io, uint8_t **ret, size_t *ret_len, st
 
 /* --- source --- */
 
+static bool is_process_text(const Godwit__Ckpt__OpenFile *m)
+{
+	return m->fs_type == PROC_SUPER_MAGIC || m->fs_type == SYSFS_MAGIC;
+}
+
 static int send_part(const struct file_io *io, const Godwit__Ckpt__FilePart *part, struct err *e)
 {
 	size_t len = godwit__ckpt__file_part__get_packed_size(part);
@@ -258,12 +263,22 @@ static int push_one(struct state_source *s, const struct file_io *io, struct fil
 		return fd;
 	if (fstat(fd, &st) < 0)
 		return err_errno(e, "reading %s to carry it", f->m->path);
+	/* Here the file's older version stays, in this state. */
+	if (f->served && f->m->writes && !f->m->deleted)
+		file_lineage_note(f->m, &st);
 	if (f->served && !has_changed(f, &st) && !other_entry_maps(s->files, f))
 		return 0;
 	if (!f->served && (uint64_t)st.st_size > LATE_BYTES_MAX)
 		return err_set(e, -EAGAIN, "%s was made while the migration was prepared; try again", f->m->path);
 	note_served(f, &st);
 	return send_content(io, f->m->id, fd, &st, e);
+}
+
+/* A file that the destination has not heard of: unlinked, or written and to be carried. What it shares after all
+ * it drops. */
+static bool is_late(const struct state_source *s, const struct file_entry *f)
+{
+	return !f->described && (f->m->deleted || (s->carry && f->m->writes)) && !is_process_text(f->m);
 }
 
 int file_carry_push(struct state_source *s, const struct file_io *io, struct err *e)
@@ -276,7 +291,7 @@ int file_carry_push(struct state_source *s, const struct file_io *io, struct err
 
 		if (!f->seen || f->m->kind != KIND(REGULAR))
 			continue;
-		if (!f->served && (f->described || !f->m->deleted))
+		if (!f->served && !is_late(s, f))
 			continue;
 		r = push_one(s, io, f, e);
 		if (r < 0)
@@ -286,11 +301,6 @@ int file_carry_push(struct state_source *s, const struct file_io *io, struct err
 }
 
 /* --- destination --- */
-
-static bool is_process_text(const Godwit__Ckpt__OpenFile *m)
-{
-	return m->fs_type == PROC_SUPER_MAGIC || m->fs_type == SYSFS_MAGIC;
-}
 
 /* A copy nobody can name. It must be executable if the original is: many a /run is mounted noexec. */
 static int make_unnamed(const struct state_target *d, const Godwit__Ckpt__OpenFile *m, struct err *e)
@@ -316,12 +326,16 @@ static int make_placed(struct state_target *d, struct file_home *h, struct err *
 	_cleanup_free_ char *parent = xstrdup(h->m->path);
 	char *slash = strrchr(parent, '/');
 	_cleanup_fd_ int dir = -EBADF;
+	struct stat st;
 	int fd;
 
 	*slash = '\0';
 	dir = file_open_path(d->files->root, parent[0] ? parent : "/", O_RDONLY | O_DIRECTORY);
 	if (dir < 0)
 		return err_code(e, dir, "the directory of %s", h->m->path);
+	if (h->replaces && (fstatat(dir, slash + 1, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
+			    !file_lineage_matches(h->m, &st) || unlinkat(dir, slash + 1, 0) < 0))
+		return err_set(e, -EEXIST, "%s has changed meanwhile", h->m->path);
 	fd = openat(dir, slash + 1, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
 	if (fd < 0)
 		return err_errno(e, "making %s", h->m->path);
@@ -371,6 +385,7 @@ static int home_finish_copy(struct file_home *h, const Godwit__Ckpt__FilePart *l
 {
 	const Godwit__Ckpt__FileContent *c = h->m->content;
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { 0 } };
+	struct stat st;
 
 	if (last->size > (uint64_t)INT64_MAX || ftruncate(h->base, (off_t)last->size) < 0)
 		return err_errno(e, "size of the copy of %s", h->m->path);
@@ -381,6 +396,8 @@ static int home_finish_copy(struct file_home *h, const Godwit__Ckpt__FilePart *l
 	times[1].tv_sec = last->mtime_ns / 1000000000;
 	times[1].tv_nsec = last->mtime_ns % 1000000000;
 	(void)futimens(h->base, times);
+	if (h->writes && !h->m->deleted && fstat(h->base, &st) == 0)
+		file_lineage_note(h->m, &st);
 	return 0;
 }
 
@@ -408,6 +425,76 @@ static int home_must_not_differ(const struct file_home *h, struct err *e)
 		h->m->path);
 }
 
+/* What of this home is here; leaves `base` at it if it may serve. `want` is filled if the source has to be asked.
+ */
+static int home_settle(struct state_target *d, struct file_home *h, Godwit__Ckpt__FileWant *want, struct err *e)
+{
+	_cleanup_fd_ int fd = -EBADF;
+	uint64_t fsid;
+	struct stat st;
+
+	h->wanted = true;
+	if (h->m->deleted)
+		return 0;
+	fd = file_open_path(d->files->root, h->m->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
+		fd_close(&fd);
+	if (file_is_volatile(d->files, h->m, fd >= 0 ? &st : NULL)) {
+		h->wanted = false; /* settled when it is opened, in the freeze, if it is still there then */
+		return 0;
+	}
+	if (fd < 0) {
+		h->may_place = h->writes && d->carry;
+		if (h->writes && !d->carry)
+			return err_set(e, -ENOENT,
+				       "%s is written by the job, and the destination does not have it",
+				       h->m->path);
+		return 0;
+	}
+	if (h->writes && d->carry && !file_is_shared(d->files, h->m, &st) && file_lineage_matches(h->m, &st)) {
+		h->may_place = h->replaces = true;
+		return 0;
+	}
+	fsid = file_fsid(fd);
+	if (file_is_shared(d->files, h->m, &st))
+		h->how = FILE_HOW_SHARED;
+	else if (!h->writes && file_is_same(h->m, &st, fsid))
+		h->how = FILE_HOW_SAME;
+	else if (h->writes && !d->carry)
+		return err_set(e, -EXDEV,
+			       "%s is written by the job, and the destination does not see the same file",
+			       h->m->path);
+	h->base = steal_fd(&fd);
+	if (h->how != FILE_HOW_NONE) {
+		h->wanted = false;
+		return 0;
+	}
+	want->size = (uint64_t)st.st_size;
+	if (!h->writes && h->m->content && h->m->content->fsid == fsid && fsid && h->m->ino == st.st_ino) {
+		want->ctime_ns = file_time_ns(&st.st_ctim);
+		want->mtime_ns = file_time_ns(&st.st_mtim);
+	}
+	if (want->size != h->m->size)
+		return 0;
+	want->hash.data = xmalloc(FILE_HASH_LEN);
+	want->hash.len = FILE_HASH_LEN;
+	return file_hash(h->base, &st, want->hash.data, e);
+}
+
+/* The first part of a file that was opened after the description went out. */
+static int settle_late(struct state_target *d, struct file_home *h, struct err *e)
+{
+	Godwit__Ckpt__FileWant unused = GODWIT__CKPT__FILE_WANT__INIT;
+	int r;
+
+	if (h->how != FILE_HOW_NONE || h->base >= 0 || h->wanted)
+		return 0;
+	h->writes = h->m->writes;
+	r = home_settle(d, h, &unused, e);
+	free(unused.hash.data);
+	return r;
+}
+
 static int take_part(struct state_target *d, const Godwit__Ckpt__FilePart *part, struct err *e)
 {
 	struct file_targets *t = d->files;
@@ -421,6 +508,11 @@ static int take_part(struct state_target *d, const Godwit__Ckpt__FilePart *part,
 		h->how = FILE_HOW_SAME;
 		return 0;
 	}
+	r = settle_late(d, h, e);
+	if (r < 0)
+		return r;
+	if (h->how == FILE_HOW_SHARED)
+		return 0;
 	if (h->writes && h->how == FILE_HOW_NONE && !h->may_place && !h->m->deleted)
 		return home_must_not_differ(h, e);
 	r = home_open_copy(d, h, e);
@@ -473,58 +565,6 @@ static int take_parts(struct state_target *d, const struct file_io *io, struct e
 			return r;
 	}
 	return close_writable(d->files, e);
-}
-
-/* What of this home is here; leaves `base` at it if it may serve. `want` is filled if the source has to be asked.
- */
-static int home_settle(struct state_target *d, struct file_home *h, Godwit__Ckpt__FileWant *want, struct err *e)
-{
-	_cleanup_fd_ int fd = -EBADF;
-	uint64_t fsid;
-	struct stat st;
-
-	h->wanted = true;
-	if (h->m->deleted)
-		return 0;
-	fd = file_open_path(d->files->root, h->m->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
-	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
-		fd_close(&fd);
-	if (file_is_volatile(d->files, h->m, fd >= 0 ? &st : NULL)) {
-		h->wanted = false; /* settled when it is opened, in the freeze, if it is still there then */
-		return 0;
-	}
-	if (fd < 0) {
-		h->may_place = h->writes && d->carry;
-		if (h->writes && !d->carry)
-			return err_set(e, -ENOENT,
-				       "%s is written by the job, and the destination does not have it",
-				       h->m->path);
-		return 0;
-	}
-	fsid = file_fsid(fd);
-	if (file_is_shared(d->files, h->m, &st))
-		h->how = FILE_HOW_SHARED;
-	else if (!h->writes && file_is_same(h->m, &st, fsid))
-		h->how = FILE_HOW_SAME;
-	else if (h->writes && !d->carry)
-		return err_set(e, -EXDEV,
-			       "%s is written by the job, and the destination does not see the same file",
-			       h->m->path);
-	h->base = steal_fd(&fd);
-	if (h->how != FILE_HOW_NONE) {
-		h->wanted = false;
-		return 0;
-	}
-	want->size = (uint64_t)st.st_size;
-	if (!h->writes && h->m->content && h->m->content->fsid == fsid && fsid && h->m->ino == st.st_ino) {
-		want->ctime_ns = file_time_ns(&st.st_ctim);
-		want->mtime_ns = file_time_ns(&st.st_mtim);
-	}
-	if (want->size != h->m->size)
-		return 0;
-	want->hash.data = xmalloc(FILE_HASH_LEN);
-	want->hash.len = FILE_HASH_LEN;
-	return file_hash(h->base, &st, want->hash.data, e);
 }
 
 static int send_wants(const struct file_io *io, const Godwit__Ckpt__FileWants *wants, struct err *e)

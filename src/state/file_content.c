@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * What is in a file: hashes with a memory, and probes for shared file systems.
+ * What is in a file: hashes with a memory.
  *
  * Size and time say nothing about another host's file, so contents are compared, by BLAKE2b. Hashing a few hundred
  * libraries takes a second of work that is the same at every migration; results are kept in a file below /run
@@ -154,106 +154,6 @@ int file_hash(int fd, const struct stat *st, uint8_t hash[static FILE_HASH_LEN],
 	if (at == st->st_size)
 		cache_add(&r);
 	return 0;
-}
-
-/* --- probes --- */
-
-static bool probe_exists(const struct file_table *t, uint64_t dev)
-{
-	for (size_t i = 0; i < t->n_probes; i++)
-		if (t->probes[i].dev == dev)
-			return true;
-	return false;
-}
-
-/* Opens the directory a file is in, below the root of the job's mount namespace; no link leads out of it. */
-static int open_parent(const struct file_table *t, const char *path, char **ret_dir)
-{
-	const char *slash = strrchr(path, '/');
-	_cleanup_free_ char *dir = NULL;
-	int fd;
-
-	if (!slash || path[0] != '/')
-		return -EINVAL;
-	dir = xasprintf("%.*s", (int)(slash - path), path);
-	fd = openat(t->root, dir[0] ? dir + 1 : ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0)
-		return -errno;
-	*ret_dir = steal_ptr(&dir);
-	return fd;
-}
-
-static void probe_require(struct state_source *s, const struct file_probe *p)
-{
-	Godwit__Ckpt__Requirements *q = s->requirements;
-	Godwit__Ckpt__FileProbe *m = xmalloc(sizeof *m);
-
-	godwit__ckpt__file_probe__init(m);
-	m->dev = p->dev;
-	m->path = xstrdup(p->path);
-	m->nonce.data = xmalloc(sizeof p->nonce);
-	m->nonce.len = sizeof p->nonce;
-	memcpy(m->nonce.data, p->nonce, sizeof p->nonce);
-	q->probes = xrealloc(q->probes, (q->n_probes + 1) * sizeof(*q->probes));
-	q->probes[q->n_probes++] = m;
-}
-
-static int probe_add(struct state_source *s, const Godwit__Ckpt__OpenFile *m)
-{
-	struct file_table *t = s->files;
-	_cleanup_free_ char *dir_name = NULL;
-	_cleanup_fd_ int dir = open_parent(t, m->path, &dir_name);
-	_cleanup_fd_ int fd = -EBADF;
-	struct file_probe p = { .dev = m->dev };
-	char hex[17];
-
-	if (dir < 0)
-		return dir;
-	randombytes_buf(p.nonce, sizeof p.nonce);
-	(void)snprintf(p.name, sizeof p.name, ".godwit-probe-%s", sodium_bin2hex(hex, sizeof hex, p.nonce, 8));
-	fd = openat(dir, p.name, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0)
-		return -errno;
-	if (fd_write_full(fd, p.nonce, sizeof p.nonce) < 0 || (m->content->network && fsync(fd) < 0)) {
-		(void)unlinkat(dir, p.name, 0);
-		return -EIO;
-	}
-	p.path = xasprintf("%s/%s", dir_name, p.name);
-	p.dir = steal_fd(&dir);
-	t->probes = xrealloc(t->probes, (t->n_probes + 1) * sizeof *t->probes);
-	t->probes[t->n_probes++] = p;
-	probe_require(s, &p);
-	return 0;
-}
-
-int file_probe_make(struct state_source *s, struct err *e)
-{
-	struct file_table *t = s->files;
-
-	if (sodium_init() < 0)
-		return err_set(e, -EIO, "libsodium does not start");
-	for (size_t i = 0; i < t->n_entries; i++) {
-		const Godwit__Ckpt__OpenFile *m = t->entries[i]->m;
-
-		if (!t->entries[i]->seen || t->entries[i]->why || !m->writes || m->deleted ||
-		    m->kind != GODWIT__CKPT__OPEN_FILE__KIND__REGULAR || probe_exists(t, m->dev))
-			continue;
-		/* Where no probe can be made (a read-only directory) the next written file of that file system may
-		 * serve. */
-		(void)probe_add(s, m);
-	}
-	return 0;
-}
-
-void file_probe_done(struct state_source *s)
-{
-	struct file_table *t = s->files;
-
-	for (size_t i = 0; t && i < t->n_probes; i++) {
-		if (t->probes[i].dir >= 0)
-			(void)unlinkat(t->probes[i].dir, t->probes[i].name, 0);
-		fd_close(&t->probes[i].dir);
-	}
 }
 
 /* --- written files of network file systems --- */

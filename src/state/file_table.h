@@ -58,6 +58,7 @@ struct file_probe {
 	uint64_t dev;
 	char *path; /* as the job's mount namespace names it */
 	int dir;    /* of the directory it is in */
+	int record; /* below /run, locked: ours; -1: none */
 	char name[40];
 	uint8_t nonce[16];
 };
@@ -132,6 +133,15 @@ int64_t file_time_ns(const struct timespec *t);
 bool file_fs_is_network(uint32_t fs_type);
 /* One probe for each file system that a written file is on; into s->requirements. */
 int file_probe_make(struct state_source *s, struct err *e) must_check;
+
+/* file_lineage.c */
+#define FILE_LINEAGE_LEN 16
+/* Gives every written file a lineage: its own if it came here as a carried one, else a new one. */
+void file_lineage_give(struct state_source *s);
+/* Notes in which state the file of that name is left here. */
+void file_lineage_note(const Godwit__Ckpt__OpenFile *m, const struct stat *st);
+/* Is this the file's own older version, as it was left here? */
+bool file_lineage_matches(const Godwit__Ckpt__OpenFile *m, const struct stat *st);
 
 /* pipe.c */
 int pipe_note(struct state_source *s, struct file_entry *f, int here, const struct fd_seen *seen, const char *path,

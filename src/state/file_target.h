@@ -25,6 +25,7 @@ struct file_home {
 	bool wanted; /* asked of the source: the answer settles `how` */
 	bool network;
 	bool may_place; /* a written file that we may put where it was */
+	bool replaces;	/* its own older version */
 	bool base_rw;
 	int base; /* handle: O_PATH of what is here, or the carried copy */
 	char *path;

@@ -287,6 +287,7 @@ static void change_name_to_other(struct fixture *f, const char *text)
 
 struct carry {
 	const char *there;	 /* what the destination has under the name; NULL: the very same file */
+	bool older;		 /* ... and it is the file's own older version, left by godwit */
 	bool carry_written;	 /* --carry */
 	const char *expected;	 /* there, in the end; NULL: refused */
 	int how;		 /* in which way it came there */
@@ -325,12 +326,17 @@ static void carry(struct fixture *f, int fd, const struct carry *c)
 {
 	int pair[2], status;
 	struct file_io io = { &pair[0], io_send, io_recv };
+	struct file_entry *seen_entry;
 	struct err e = { 0 };
+	struct stat st;
 	uint32_t id;
 	pid_t child;
 
+	f->s.carry = c->carry_written;
 	look(f);
-	id = seen_of(f, fd)->entry->m->id;
+	file_lineage_give(&f->s);
+	seen_entry = seen_of(f, fd)->entry;
+	id = seen_entry->m->id;
 	/* Only the file in question: the test's own descriptors are not the destination's business. */
 	for (size_t i = 0; i < f->s.files->n_entries; i++)
 		f->s.files->entries[i]->seen = f->s.files->entries[i]->m->id == id;
@@ -339,6 +345,10 @@ static void carry(struct fixture *f, int fd, const struct carry *c)
 	assert_int_equal(f->job->n_files, 1);
 	if (c->there)
 		change_name_to_other(f, c->there);
+	if (c->older) {
+		assert_int_equal(stat(seen_entry->m->path, &st), 0);
+		file_lineage_note(seen_entry->m, &st);
+	}
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
 	child = fork();
 	if (!child) {
@@ -424,6 +434,24 @@ static void a_differing_file_is_not_overwritten(void **state)
 	fd = open(path, O_RDONLY);
 	assert_int_equal(read(fd, buf, sizeof buf), 5);
 	assert_string_equal(buf, "other");
+	(void)close(fd);
+}
+
+/* Needs /run/godwit, where the notes are. */
+static void its_own_older_version_is_replaced(void **state)
+{
+	struct fixture *f = *state;
+	int fd = open_in(f, "a", O_RDWR | O_CREAT);
+
+	if (geteuid() != 0)
+		skip();
+	assert_int_equal(write(fd, "hello", 5), 5);
+	carry(f, fd,
+	      &(struct carry) { .there = "older",
+				.older = true,
+				.carry_written = true,
+				.expected = "hello",
+				.how = FILE_HOW_PLACED });
 	(void)close(fd);
 }
 
@@ -516,6 +544,7 @@ int main(void)
 		TEST(equal_content_is_not_carried),
 		TEST(a_differing_file_is_not_overwritten),
 		TEST(written_files_need_carry),
+		TEST(its_own_older_version_is_replaced),
 		TEST(locks_belong_to_who_may_set_them),
 		cmocka_unit_test(lock_texts),
 		cmocka_unit_test(fdinfo_texts),
