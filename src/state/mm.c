@@ -410,6 +410,7 @@ static int mm_ask(struct state_source *s, struct batch *b, struct err *e)
 {
 	(void)e;
 	s->mm->ask_brk = batch_call(b, NULL, SYS_brk, bval(0));
+	s->mm->ask_barriers = batch_call(b, NULL, SYS_membarrier, bval(MM_BARRIER_GET));
 	s->mm->ask_mdwe = batch_call(b, NULL, SYS_prctl, bval(PR_GET_MDWE));
 	return 0;
 }
@@ -426,6 +427,7 @@ static int mm_take(struct state_source *s, struct batch *b, struct err *e)
 	m = s->process->memory;
 	m->brk = (uint64_t)batch_ret(b, s->mm->ask_brk);
 	m->mdwe = (uint64_t)MAX(batch_ret(b, s->mm->ask_mdwe), 0);
+	m->barriers = (uint64_t)MAX(batch_ret(b, s->mm->ask_barriers), 0);
 	m->lock_future = s->mm->lock_future;
 	m->lock_future_on_fault = s->mm->lock_future_on_fault;
 	return 0;

@@ -21,6 +21,9 @@ size_t mm_busy(const Godwit__Ckpt__Memory *m, uint64_t (**ret)[2]);
 /* --- private to src/state/mm*.c and vdso.c --- */
 
 #define MM_REGIONS_MAX (1u << 20)
+#define MM_BARRIER_GET (1u << 9)	/* membarrier commands; GET_REGISTRATIONS since 6.3 */
+#define MM_BARRIERS (1u << 2 | 1u << 4 | 1u << 6 | 1u << 8) /* those that register */
+#define MM_BARRIERS_EARLY (1u << 4 | 1u << 6)
 #define MM_DROPPABLE 0x08u /* MAP_DROPPABLE, since 6.11 */
 
 /* A batch in the leader that runs itself when it is full. */

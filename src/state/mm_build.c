@@ -275,6 +275,18 @@ static void unmap_around(struct mm_run *x, uint64_t start, uint64_t end, uint64_
 		batch_call(x->b, "emptying the blank process", SYS_munmap, bval(start), bval(end - start));
 }
 
+/*
+ * Registering for memory barriers (membarrier) takes an RCU grace period, milliseconds, once there are threads;
+ * now it is free. Whether the job has done so is known only when it stands still: so what programs use is
+ * registered for all. Nobody notices, and a kernel that cannot do it has not let the job do it either.
+ */
+static void register_barriers(struct mm_run *x)
+{
+	for (uint32_t bit = 1; bit <= MM_BARRIERS_EARLY; bit <<= 1)
+		if (bit & MM_BARRIERS_EARLY)
+			batch_call(x->b, NULL, SYS_membarrier, bval(bit));
+}
+
 static int empty(struct state_target *d, struct mm_run *x, struct err *e)
 {
 	uint64_t agent = x->remote->agent.a, end = agent + remote_agent_size();
@@ -289,6 +301,7 @@ static int empty(struct state_target *d, struct mm_run *x, struct err *e)
 		err = vdso_move(d, x, &plan, e);
 	if (err)
 		return err;
+	register_barriers(x);
 	unmap_around(x, 0, agent, moves ? plan.at : 0, moves ? plan.at + plan.len : 0);
 	unmap_around(x, end, VMA_USER_END, moves ? plan.at : 0, moves ? plan.at + plan.len : 0);
 	err = mm_run_flush(x, e);

@@ -287,12 +287,15 @@ static int finish_in(struct state_target *d, struct mm_run *x, struct err *e)
 	if (!err)
 		err = mm_set_map(d, x, -1, e);
 	if (!err)
-		err = mm_run_room(x, 2, 0, e);
+		err = mm_run_room(x, 6, 0, e);
 	if (err)
 		return err;
 	if (m->lock_future)
 		batch_call(x->b, "locking future memory", SYS_mlockall,
 			   bval(MCL_FUTURE | (m->lock_future_on_fault ? MCL_ONFAULT : 0)));
+	for (uint32_t bit = 1; bit <= MM_BARRIERS; bit <<= 1)
+		if (m->barriers & MM_BARRIERS & ~MM_BARRIERS_EARLY & bit)
+			batch_call(x->b, "registering for memory barriers", SYS_membarrier, bval(bit));
 	if (m->mdwe)
 		batch_call(x->b, "denying writable code", SYS_prctl, bval(PR_SET_MDWE), bval(m->mdwe));
 	err = seal_all(x, m, e);
