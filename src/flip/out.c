@@ -140,6 +140,7 @@ static void send_frag(struct flip *f, struct out *o, uint32_t i, uint64_t now_us
 	if (i == o->next_new) {
 		o->next_new++;
 	} else {
+		o->n_lost--;
 		o->resent = true;
 		f->stats.fragments_resent++;
 	}
@@ -162,7 +163,7 @@ static bool is_acked(const struct out *o, uint32_t i)
 /* The next fragment to send, n_frags if all have been sent. */
 static uint32_t next_frag(const struct out *o)
 {
-	for (uint32_t i = o->first_unacked; i < o->next_new; i++) {
+	for (uint32_t i = o->first_unacked; o->n_lost && i < o->next_new; i++) {
 		if (!o->seqs[i] && !is_acked(o, i))
 			return i;
 	}
@@ -226,7 +227,9 @@ static uint32_t ack(struct out *o, uint32_t i, uint64_t now_us)
 	o->acked[i / 8] |= (uint8_t)(1u << i % 8);
 	o->n_acked++;
 	o->seqs[i] = 0;
-	if (seq) {
+	if (!seq) {
+		o->n_lost--;
+	} else {
 		l->inflight -= len;
 		if ((int32_t)(seq - o->top_seq) > 0)
 			o->top_seq = seq;
@@ -248,6 +251,7 @@ static void find_losses(struct flip *f, struct out *o)
 		o->link->inflight -= frag_len(o, i);
 		link_loss(f, o->link, o->seqs[i]);
 		o->seqs[i] = 0;
+		o->n_lost++;
 	}
 }
 
@@ -292,9 +296,11 @@ static void out_fire(struct timer *t, void *ctx, uint64_t now_us)
 		return;
 	}
 	for (uint32_t i = o->first_unacked; i < o->next_new; i++) {
-		if (o->seqs[i])
-			l->inflight -= frag_len(o, i);
+		if (!o->seqs[i])
+			continue;
+		l->inflight -= frag_len(o, i);
 		o->seqs[i] = 0;
+		o->n_lost++;
 	}
 	o->timed_seq = 0;
 	o->top_seq = l->seq;

@@ -3,6 +3,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
@@ -260,6 +261,9 @@ int main(int argc, char **argv)
 	if (argp_parse(&argp, argc, argv, 0, NULL, &a) != 0 || sodium_init() < 0 || uv_loop_init(&d.loop) != 0)
 		return 1;
 	(void)signal(SIGPIPE, SIG_IGN);
+	/* Buffers of long messages come and go: keep their pages instead of faulting them in anew each time. */
+	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
+	(void)mallopt(M_TRIM_THRESHOLD, 64 << 20);
 	if (load(&d, &a, &e) < 0 || start(&d, &e) < 0) {
 		log_error("%s", err_text(&e));
 		return 1;
