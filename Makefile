@@ -211,6 +211,8 @@ install: all
 		install -m 644 $(wildcard man/*.$(s)) $(DESTDIR)$(PREFIX)/share/man/man$(s));)
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for u in $(UNITS); do sed 's|@PREFIX@|$(PREFIX)|g' $$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}; done
+	install -d $(DESTDIR)$(PREFIX)/lib/sysusers.d
+	install -m 644 contrib/systemd/godwit.sysusers $(DESTDIR)$(PREFIX)/lib/sysusers.d/godwit.conf
 	install -d $(DESTDIR)$(PREFIX)/share/bash-completion/completions
 	install -m 644 contrib/completion.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/godwit
 
