@@ -292,10 +292,12 @@ struct carry {
 	const char *expected;	 /* there, in the end; NULL: refused */
 	int how;		 /* in which way it came there */
 	void (*between)(int fd); /* before the freeze */
+	int fetched[2]; /* the destination is through with its first half (both halves' notes are in one /run here)
+			 */
 };
 
 /* The destination's half runs in a child, which says by its status whether all was well. */
-static int destination(struct fixture *f, int sock, uint32_t id, const struct carry *c)
+static int destination(struct fixture *f, int sock, uint32_t id, struct carry *c)
 {
 	struct state_target d = { .proc = -1,
 				  .pidfd = -1,
@@ -309,8 +311,12 @@ static int destination(struct fixture *f, int sock, uint32_t id, const struct ca
 	char buf[64] = "";
 	int fd;
 
-	if (file_carry_fetch(&d, &io, &e) < 0 || file_carry_pull(&d, &io, &e) < 0)
+	if (file_carry_fetch(&d, &io, &e) < 0 || write(c->fetched[1], "f", 1) != 1 ||
+	    file_carry_pull(&d, &io, &e) < 0) {
+		if (c->expected)
+			(void)fprintf(stderr, "%s\n", err_text(&e));
 		return c->expected ? 1 : 0;
+	}
 	fd = file_target_fd(&d, id, &e);
 	if (fd < 0 || pread(fd, buf, sizeof buf - 1, 0) < 0 || !c->expected || strcmp(buf, c->expected) != 0) {
 		(void)fprintf(stderr, "'%s', expected '%s': %s\n", buf, c->expected, err_text(&e));
@@ -322,7 +328,7 @@ static int destination(struct fixture *f, int sock, uint32_t id, const struct ca
 	return 0;
 }
 
-static void carry(struct fixture *f, int fd, const struct carry *c)
+static void carry(struct fixture *f, int fd, struct carry *c)
 {
 	int pair[2], status;
 	struct file_io io = { &pair[0], io_send, io_recv };
@@ -350,13 +356,17 @@ static void carry(struct fixture *f, int fd, const struct carry *c)
 		file_lineage_note(seen_entry->m, &st);
 	}
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(pipe2(c->fetched, O_CLOEXEC), 0);
 	child = fork();
 	if (!child) {
 		(void)close(pair[0]);
 		_exit(destination(f, pair[1], id, c));
 	}
 	(void)close(pair[1]);
+	(void)close(c->fetched[1]);
 	status = file_carry_serve(&f->s, &io, &e);
+	(void)!read(c->fetched[0], &(char) { 0 }, 1);
+	(void)close(c->fetched[0]);
 	if (status == 0 && c->between)
 		c->between(fd);
 	if (status == 0)
