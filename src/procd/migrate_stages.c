@@ -67,18 +67,26 @@ const struct stage migrate_stages[STAGE_N] = {
 			   "the job runs at the destination; the restarted procd repeats COMMIT and deletes" },
 };
 
-void migrate_die_at(const char *stage, const char *side)
+/* Raises `sig` if the variable says stage:side, once. */
+static void raise_at(const char *variable, const char *stage, const char *side, int sig)
 {
-	const char *wanted = getenv("GODWIT_PROCD_DIE_AT");
+	const char *wanted = getenv(variable);
 	char here[64];
 
 	if (!wanted)
 		return;
 	(void)snprintf(here, sizeof here, "%s:%s", stage, side);
 	if (!strcmp(here, wanted)) {
-		log_warn("GODWIT_PROCD_DIE_AT=%s", wanted);
-		(void)kill(getpid(), SIGKILL);
+		log_warn("%s=%s", variable, wanted);
+		(void)unsetenv(variable);
+		(void)kill(getpid(), sig);
 	}
+}
+
+void migrate_die_at(const char *stage, const char *side)
+{
+	raise_at("GODWIT_PROCD_DIE_AT", stage, side, SIGKILL);
+	raise_at("GODWIT_PROCD_STOP_AT", stage, side, SIGSTOP);
 }
 
 int migrate_note(struct procd *p, Godwit__Journal__Record__Kind kind, const char *id, const char *job)

@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+# What the tests of failures share, to be sourced: a job that counts, and what must be true of it whatever breaks.
+. "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
+
+LINES_=${FAULT_LINES:-500}
+counter=$BUILD/tests/lab/tools/counter
+
+# Starts job $1 on h1, seen from h3.
+start_counting()
+{
+	on h3 godwit run --name "$1" --host h1 -- "$counter" "$LINES_" 10 >"$work/$1.have" 2>"$work/$1.stderr" &
+	counting=$!
+	until_true 20 job_lives h3 "$1"
+}
+
+# What a host has of job $1: running, frozen or none.
+copy_at()
+{
+	on "$1" sh -c "
+		cd /sys/fs/cgroup/godwit/$2/job 2>/dev/null || { echo none; exit; }
+		grep -q . cgroup.procs || { echo none; exit; }
+		grep -q 'frozen 1' cgroup.events && echo frozen || echo running"
+}
+
+# The job runs exactly once, on the host that ps names, and neither host keeps anything of the attempt.
+settled()
+{
+	local job=$1 host other
+	host=$(job_host h3 "$job")
+	case $host in h1) other=h2 ;; h2) other=h1 ;; *) return 1 ;; esac
+	[ "$(on h3 godwit ps --json | jq "[.[] | select(.job == \"$job\")] | length")" = 1 ] || return 1
+	[ "$(job_field h3 "$job" .state)" = running ] || return 1
+	[ "$(copy_at $host "$job")" = running ] && [ "$(copy_at $other "$job")" = none ] || return 1
+	on $other sh -c "test ! -e /sys/fs/cgroup/godwit/$job && test ! -e /run/godwit/jobs/$job" || return 1
+	for h in h1 h2; do
+		[ -z "$(on $h pgrep -x mover)" ] || return 1
+		[ "$(on $h pgrep -cx procd)" = 1 ] || return 1
+	done
+}
+
+explain()
+{
+	local job=$1
+	diag "ps: $(on h3 godwit ps 2>&1 | tail -n +2 | tr '\n' ';')"
+	for h in h1 h2; do
+		diag "$h: copy $(copy_at $h "$job"), movers $(on $h pgrep -x mover | tr '\n' ' ')" \
+			"$(on $h sh -c "ls -d /sys/fs/cgroup/godwit/*/ /run/godwit/jobs/* 2>/dev/null" | tr '\n' ' ')"
+	done
+	diag "migrate: $(tail -n 2 "$work/$job.migrate" 2>/dev/null | tr '\n' ' ')"
+}
+
+# judge_fault JOB TEXT [COMMAND...]: the tests of a failure that has just happened to the migration of a job. The
+# command, if any, is run once all has come to rest.
+judge_fault()
+{
+	local job=$1 text=$2 before after status
+	shift 2
+
+	until_true "${SETTLE_S:-20}" settled "$job"
+	ok $? "$text: the job runs exactly once, nothing is left of the attempt" || explain "$job"
+	"${@:-:}"
+	before=$(wc -l <"$work/$job.have")
+	until_true 10 eval '[ "$(wc -l <"$work/$job.have")" -gt $((before + 20)) ] || ! kill -0 $counting 2>/dev/null'
+	ok $? "$text: it goes on"
+	after=$(job_host h3 "$job")
+	on h3 timeout 30 godwit migrate "$job" "$([ "$after" = h1 ] && echo h2 || echo h1)" >"$work/$job.migrate" 2>&1
+	tap_log=$work/$job.migrate ok $? "$text: it can be moved afterwards"
+	wait_counting "$job"
+	status=$?
+	[ $status = 0 ] && cmp "$work/$job.have" "$work/want" >"$work/cmp" 2>&1
+	tap_log=$work/cmp ok $? "$text: its output is intact" || diag "exit status $status" "$(head -c 300 "$work/$job.stderr")"
+}
+
+# Waits for the front-end, not for ever.
+wait_counting()
+{
+	until_true 60 eval '! kill -0 $counting 2>/dev/null' || kill $counting
+	wait $counting
+}
+
+faults_begin()
+{
+	lab_begin 3
+	"$counter" "$LINES_" 0 >"$work/want"
+}

@@ -1,0 +1,20 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A mover that is killed at the end of a stage, on either side. Arguments choose some (stun:source).
+. "$(dirname "$0")/faults.sh"
+
+cases="check:source prepare:source stun:source move:source commit:source delete:source
+	check:destination listen:destination prepare:destination move:destination delete:destination"
+
+faults_begin
+for at in ${*:-$cases}; do
+	side=${at#*:}
+	host=$([ "$side" = source ] && echo h1 || echo h2)
+	job=$(echo "$at" | tr : -)
+	start_counting "$job" || { ok 1 "$at: the job starts"; continue; }
+	lab restart $host procd --env "GODWIT_DIE_AT=$at" 2>"$work/lab.err" || diag "$(cat "$work/lab.err")"
+	on h3 timeout 100 godwit migrate "$job" h2 >"$work/$job.migrate" 2>&1
+	diag "$at: migrate says $?"
+	judge_fault "$job" "mover dies at $at" lab restart $host procd
+done
+finish
