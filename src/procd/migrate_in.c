@@ -408,7 +408,7 @@ void migrate_in_begin(struct procd *p, struct call *c)
 	q.migration = m->id;
 	q.job = m->name;
 	q.requirements = b->requirements;
-	q.carry = b->job->carry;
+	q.carry = b->job->carry || b->carry;
 	q.scratch = p->settings.run_dir;
 	if (mover_say(m->mover, MOVER_KIND(CHECK_DESTINATION), &q, NULL, 0) < 0)
 		in_discard(m, -EIO, "cannot talk to the mover");

@@ -297,6 +297,7 @@ static void ask_begin(struct migration_out *m)
 	b.sealed = !settings_trusts(&m->p->settings, m->address);
 	b.strategy = m->strategy;
 	b.check_only = m->check_only;
+	b.carry = m->carry;
 	b.bytes = m->bytes;
 	b.incarnation = m->job->incarnation + 1;
 	q.op_case = GODWIT__PROCD__REQUEST__OP_BEGIN;
