@@ -27,6 +27,7 @@ struct mm_target {
 	struct extents received;
 	struct mm_shared *shared;
 	size_t n_shared;
+	uint64_t bridge_to; /* state/vdso.c's: the vDSO to which the job's bridges are to lead, 0: leave them */
 	size_t last_place; /* where the last look-up ended */
 };
 

@@ -21,7 +21,7 @@ size_t mm_busy(const Godwit__Ckpt__Memory *m, uint64_t (**ret)[2]);
 /* --- private to src/state/mm*.c and vdso.c --- */
 
 #define MM_REGIONS_MAX (1u << 20)
-#define MM_BARRIER_GET (1u << 9)	/* membarrier commands; GET_REGISTRATIONS since 6.3 */
+#define MM_BARRIER_GET (1u << 9)			    /* membarrier commands; GET_REGISTRATIONS since 6.3 */
 #define MM_BARRIERS (1u << 2 | 1u << 4 | 1u << 6 | 1u << 8) /* those that register */
 #define MM_BARRIERS_EARLY (1u << 4 | 1u << 6)
 #define MM_DROPPABLE 0x08u /* MAP_DROPPABLE, since 6.11 */
@@ -86,5 +86,7 @@ int vdso_plan(struct state_target *d, struct vdso_plan *plan, struct err *e) mus
 int vdso_move(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, struct err *e) must_check;
 int vdso_map(struct mm_run *x, const struct vdso_plan *plan, struct err *e) must_check;
 int vdso_finish(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, struct err *e) must_check;
+/* When the pages have come: leads the bridge that the job brought with it to this kernel's vDSO, if need be. */
+int vdso_lead(struct state_target *d, struct mm_run *x, struct err *e) must_check;
 
 #endif

@@ -275,7 +275,10 @@ static int finish_in(struct state_target *d, struct mm_run *x, struct err *e)
 {
 	const Godwit__Ckpt__Memory *m = d->process->memory, *early = d->early->processes[0]->memory;
 	size_t hint = 0;
-	int err = drop_stale_private(d, x, e);
+	int err = vdso_lead(d, x, e);
+
+	if (!err)
+		err = drop_stale_private(d, x, e);
 
 	for (size_t i = 0; i < m->n_regions && !err; i++) {
 		const Godwit__Ckpt__Region *g = m->regions[i];

@@ -12,7 +12,9 @@
  * clock, which has no such check, would read zero if the thread was stopped between its two loads; that window is
  * accepted.)
  *
- * The next move finds the new vDSO where it is, and the old text among the job's own memory: bridges chain.
+ * The next move finds that vDSO away from home (AT_SYSINFO_EHDR), and the bridge at home among the job's own
+ * memory. If it has to be bridged again, the bridge at home is led to the newest vDSO and the one in between
+ * dropped, so that jumps do not add up; only if a thread was stopped inside that one does its text stay, too.
  */
 #include <elf.h>
 #include <errno.h>
@@ -71,26 +73,55 @@ static int find_in(int proc, struct vdso_place *ret, struct err *e)
 	return err;
 }
 
+/* Of the auxiliary vector: where the program was told that its vDSO is. */
+static uint64_t told_place(const Godwit__Ckpt__Memory *m)
+{
+	const uint64_t *pair = (const uint64_t *)(const void *)m->auxv.data;
+
+	for (size_t i = 0; i + 2 <= m->auxv.len / 8; i += 2)
+		if (pair[i] == AT_SYSINFO_EHDR)
+			return pair[i + 1];
+	return 0;
+}
+
+static int read_image(struct state_source *s, uint64_t at, size_t len, ProtobufCBinaryData *ret, struct err *e)
+{
+	_cleanup_fd_ int mem = openat(s->proc, "mem", O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	ret->data = xmalloc(len);
+	ret->len = len;
+	n = mem < 0 ? -1 : pread(mem, ret->data, len, (off_t)at);
+	return n == (ssize_t)len ? 0 : err_errno(e, "reading the vDSO of process %d", s->pid);
+}
+
+static bool stopped_inside(const struct remote *r, const struct vdso_place *p)
+{
+	for (size_t i = 0; r && i < r->n_threads; i++)
+		if (r->threads[i].regs.rip - p->text < p->text_len)
+			return true;
+	return false;
+}
+
 int vdso_describe(struct state_source *s, Godwit__Ckpt__Memory *m, struct err *e)
 {
 	struct vdso_place p = find_place(&s->mm->vmas);
-	_cleanup_fd_ int mem = -EBADF;
-	ssize_t n;
+	uint64_t told = told_place(m);
+	const struct vma *home = told && told != p.text ? vma_list_find(&s->mm->vmas, told) : NULL;
+	int err;
 
 	m->vdso_start = p.text;
 	m->vdso_len = p.text_len;
 	m->vvar_start = p.data;
 	m->vvar_len = p.data_len;
+	m->in_vdso = stopped_inside(s->remote, &p);
 	if (!p.text_len || s->mm->frozen)
 		return 0;
-	mem = openat(s->proc, "mem", O_RDONLY | O_CLOEXEC);
-	m->vdso_image.data = xmalloc(p.text_len);
-	m->vdso_image.len = p.text_len;
-	n = mem < 0 ? -1 : pread(mem, m->vdso_image.data, p.text_len, (off_t)p.text);
-	if (n != (ssize_t)p.text_len)
-		return err_errno(e, "reading the vDSO of process %d", s->pid);
-	remote_clean_vdso(m->vdso_image.data, p.text_len);
-	return 0;
+	err = read_image(s, p.text, p.text_len, &m->vdso_image, e);
+	if (err || !home || home->start != told || vma_classify(home, NULL) != VMA_KIND_ANON_PRIVATE)
+		return err;
+	m->home_vdso = told;
+	return read_image(s, told, MIN(home->end - told, (uint64_t)IMAGE_MAX), &m->home_image, e);
 }
 
 /* --- its symbols --- */
@@ -262,7 +293,8 @@ static int check_place(const Godwit__Ckpt__Memory *m, struct err *e)
 {
 	if ((m->vdso_start | m->vdso_len | m->vvar_start | m->vvar_len) % PAGE_BYTES || m->vdso_len > IMAGE_MAX ||
 	    m->vvar_len > IMAGE_MAX || m->vdso_image.len != m->vdso_len ||
-	    m->vdso_start > VMA_USER_END - IMAGE_MAX || m->vvar_start > VMA_USER_END - IMAGE_MAX)
+	    m->vdso_start > VMA_USER_END - IMAGE_MAX || m->vvar_start > VMA_USER_END - IMAGE_MAX ||
+	    m->home_image.len > IMAGE_MAX || m->home_vdso > VMA_USER_END - IMAGE_MAX)
 		return err_set(e, -EPROTO, "the source describes an impossible vDSO");
 	return 0;
 }
@@ -346,20 +378,59 @@ int vdso_map(struct mm_run *x, const struct vdso_plan *plan, struct err *e)
 	return mm_run_flush(x, e);
 }
 
-static int bridge(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, uint64_t new_text,
-		  struct err *e)
+/* Puts the image's text, bridged to `new_text`, where the present message says that the old vDSO was. */
+static int bridge(struct state_target *d, struct mm_run *x, const ProtobufCBinaryData *image, const uint8_t *own,
+		  size_t own_len, uint64_t new_text, struct err *e)
 {
-	const Godwit__Ckpt__Memory *m = d->process->memory;
-	_cleanup_free_ uint8_t *text = xmalloc(m->vdso_len);
+	_cleanup_free_ uint8_t *text = xmalloc(image->len);
 	int err;
 
-	memcpy(text, m->vdso_image.data, m->vdso_len);
-	err = vdso_bridge(text, m->vdso_len, plan->image, plan->own.text_len, new_text, e);
+	memcpy(text, image->data, image->len);
+	err = vdso_bridge(text, image->len, own, own_len, new_text, e);
 	if (err)
 		return err;
-	log_debug("the job keeps its old vDSO at %llx, bridged to %llx", (unsigned long long)m->vdso_start,
-		  (unsigned long long)new_text);
+	log_debug("the job keeps its old vDSO at %llx, bridged to %llx",
+		  (unsigned long long)d->process->memory->vdso_start, (unsigned long long)new_text);
 	return map_bridge(d, x, text, e);
+}
+
+/* Is there a bridge at home that can be led elsewhere? */
+static bool can_lead(const Godwit__Ckpt__Memory *m)
+{
+	struct elf f;
+
+	return m->home_image.len && !elf_open(&f, m->home_image.data, m->home_image.len);
+}
+
+/* The pages have come, the bridge at home among them. */
+int vdso_lead(struct state_target *d, struct mm_run *x, struct err *e)
+{
+	const Godwit__Ckpt__Memory *early = d->early->processes[0]->memory, *m = d->process->memory;
+	_cleanup_free_ uint8_t *text = NULL;
+	struct vdso_place own = { 0 };
+	const uint8_t *image;
+	int err;
+
+	if (!d->mm->bridge_to)
+		return 0;
+	text = xmalloc(early->home_image.len);
+	err = own_vdso(&image, &own, e);
+	if (err)
+		return err;
+	err = remote_read(d->remote, (raddr_t) { early->home_vdso }, text, early->home_image.len);
+	if (err)
+		return err_code(e, err, "reading the bridge to the vDSO");
+	err = vdso_bridge(text, early->home_image.len, image, own.text_len, d->mm->bridge_to, e);
+	if (err)
+		return err;
+	err = remote_write(d->remote, (raddr_t) { early->home_vdso }, text, early->home_image.len);
+	if (err)
+		return err_code(e, err, "writing the bridge to the vDSO");
+	if (!m->in_vdso)
+		return 0;
+	if (m->vdso_start != early->vdso_start || m->vdso_len != early->vdso_image.len)
+		return err_set(e, -EAGAIN, "the job moved its vDSO while it was moved: try again");
+	return bridge(d, x, &early->vdso_image, image, own.text_len, d->mm->bridge_to, e);
 }
 
 int vdso_finish(struct state_target *d, struct mm_run *x, const struct vdso_plan *plan, struct err *e)
@@ -373,5 +444,10 @@ int vdso_finish(struct state_target *d, struct mm_run *x, const struct vdso_plan
 	if (now.text != text || now.text_len != plan->own.text_len)
 		return err_set(e, -EIO, "the kernel mapped the vDSO at %llx instead of %llx",
 			       (unsigned long long)now.text, (unsigned long long)text);
-	return plan->same ? 0 : bridge(d, x, plan, text, e);
+	if (plan->same)
+		return 0;
+	if (!can_lead(d->process->memory))
+		return bridge(d, x, &d->process->memory->vdso_image, plan->image, plan->own.text_len, text, e);
+	d->mm->bridge_to = text;
+	return 0;
 }
