@@ -41,7 +41,9 @@ struct remote {
 	pid_t vpid;
 	struct remote_thread *threads; /* leader first; the array moves when threads are added */
 	size_t n_threads;
-	raddr_t agent; /* start of the agent's mapping, 0 while there is none */
+	raddr_t agent;	/* start of the agent's mapping, 0 while there is none */
+	int group_stop; /* the signal that had stopped the whole process when we came (a shell's ctrl-Z), 0: none
+			 */
 	uint64_t stopped_at_us;
 	struct agent_link *link; /* private to src/inject */
 };

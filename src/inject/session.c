@@ -95,7 +95,7 @@ int remote_open(struct remote *r, pid_t pid, struct err *e)
 }
 
 /* A signal may have been on its way: it is delivered as ever, and the stop that we asked for follows. */
-static int wait_stopped(pid_t tid, uint64_t deadline_us)
+static int wait_stopped(struct remote *r, pid_t tid, uint64_t deadline_us)
 {
 	for (;;) {
 		int status;
@@ -103,8 +103,11 @@ static int wait_stopped(pid_t tid, uint64_t deadline_us)
 
 		if (err < 0)
 			return err;
-		if (status >> 16 == PTRACE_EVENT_STOP)
+		if (status >> 16 == PTRACE_EVENT_STOP) {
+			if (WSTOPSIG(status) != SIGTRAP)
+				r->group_stop = WSTOPSIG(status);
 			return 0;
+		}
 		err = trace_go(tid, status >> 16 ? 0 : WSTOPSIG(status));
 		if (err < 0)
 			return err;
@@ -133,7 +136,7 @@ static int seize_from(struct remote *r, size_t first, struct err *e)
 static int wait_from(struct remote *r, size_t first, uint64_t deadline_us, struct err *e)
 {
 	for (size_t i = first; i < r->n_threads;) {
-		int err = wait_stopped(r->threads[i].tid, deadline_us);
+		int err = wait_stopped(r, r->threads[i].tid, deadline_us);
 
 		if (err == -ESRCH) {
 			threads_remove(r, i);
@@ -202,7 +205,7 @@ int remote_adopt(struct remote *r, pid_t vtid, struct err *e)
 		return err_set(e, -EPROTO, "thread %d was not born", vtid);
 	tid = link->born[0];
 	memmove(link->born, link->born + 1, --link->n_born * sizeof(*link->born));
-	err = wait_stopped(tid, now_us() + 5000000);
+	err = wait_stopped(r, tid, now_us() + 5000000);
 	if (err < 0)
 		return err_code(e, err, "new thread %d does not stop", vtid);
 	return thread_read(r, threads_add(r, tid, vtid), e);

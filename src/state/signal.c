@@ -240,6 +240,20 @@ static int late_of(pid_t tid, uint32_t flags, int32_t vtid, size_t known, Godwit
 	return err;
 }
 
+/* A process that was stopped by a signal is to be so again. */
+static void late_stop(int sig, Godwit__Mover__LateSignal ***ret, size_t *ret_n)
+{
+	Godwit__Mover__LateSignal *m = xmalloc(sizeof *m);
+	siginfo_t info = { .si_signo = sig, .si_code = SI_KERNEL };
+
+	godwit__mover__late_signal__init(m);
+	m->siginfo.data = xmalloc(sizeof info);
+	m->siginfo.len = sizeof info;
+	memcpy(m->siginfo.data, &info, sizeof info);
+	*ret = xrealloc(*ret, (*ret_n + 1) * sizeof(**ret));
+	(*ret)[(*ret_n)++] = m;
+}
+
 int signals_late(struct state_source *s, const Godwit__Ckpt__Process *early, Godwit__Mover__LateSignal ***ret,
 		 size_t *ret_n, struct err *e)
 {
@@ -248,5 +262,7 @@ int signals_late(struct state_source *s, const Godwit__Ckpt__Process *early, God
 	for (size_t i = 0; i < early->n_threads && i < s->remote->n_threads && !err; i++)
 		err = late_of(s->remote->threads[i].tid, 0, s->remote->threads[i].vtid,
 			      early->threads[i]->n_pending, ret, ret_n, e);
+	if (!err && s->remote->group_stop)
+		late_stop(s->remote->group_stop, ret, ret_n);
 	return err;
 }
