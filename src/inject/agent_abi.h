@@ -72,6 +72,10 @@ struct agent_call {
 	int64_t ret;
 };
 
+/* No system call: uses the tile registers as arg[0], the address of a tile configuration, says, so that the kernel
+ * gives this thread room for them. */
+#define AGENT_CALL_TILES 0x40000000
+
 #define AGENT_STOP_ON_ERROR 1 /* flags: a negative result ends the batch */
 
 struct agent_data {

@@ -67,6 +67,15 @@ uint32_t batch_put(struct batch *b, const void *data, size_t len)
 	return at;
 }
 
+void batch_touch_tiles(struct batch *b)
+{
+	/* Palette 1; one tile of one row of 64 bytes. */
+	uint8_t config[64] = { [0] = 1, [16] = 64, [48] = 1 };
+	uint32_t at = batch_put(b, config, sizeof config);
+
+	(void)batch_call(b, NULL, AGENT_CALL_TILES, bdata(at));
+}
+
 static void to_agent(struct agent_call *to, const struct batch_call *from)
 {
 	to->nr = from->nr;

@@ -187,6 +187,9 @@ int64_t remote_sleep(struct remote *r, struct remote_thread *t, long nr, const u
 int64_t remote_call(struct remote *r, struct remote_thread *t, struct err *e, long nr,
 		    const uint64_t args[6]) must_check;
 
+/* Appends what makes room for tile registers (AMX) in the thread that runs the batch. */
+void batch_touch_tiles(struct batch *b);
+
 /* The address, there, of batch data at `offset`: for structures that hold pointers. Valid while the agent is
  * mapped. */
 raddr_t remote_batch_addr(const struct remote *r, uint32_t offset);

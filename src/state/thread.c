@@ -21,6 +21,10 @@
 #include "state/xstate.h"
 
 #define PR_GET_TID_ADDRESS 40
+#ifndef ARCH_GET_XCOMP_PERM
+#define ARCH_GET_XCOMP_PERM 0x1022
+#define ARCH_REQ_XCOMP_PERM 0x1023
+#endif
 #define ALTSTACK_DISABLED 2
 #define NAME_LEN 16
 
@@ -123,6 +127,27 @@ static int describe(struct state_source *s, struct err *e)
 	return 0;
 }
 
+/* Components that a process may use only after it has asked for them are a permission of the process. */
+static int ask(struct state_source *s, struct batch *b, struct err *e)
+{
+	(void)e;
+	s->asked->at = batch_room(b, sizeof(uint64_t));
+	s->asked->call = batch_call(b, NULL, SYS_arch_prctl, bval(ARCH_GET_XCOMP_PERM), bdata(s->asked->at));
+	return b->error;
+}
+
+static int take(struct state_source *s, struct batch *b, struct err *e)
+{
+	uint64_t mask;
+
+	(void)e;
+	if (batch_ret(b, s->asked->call) < 0) /* before Linux 5.16 there is nothing to ask for */
+		return 0;
+	memcpy(&mask, batch_at(b, s->asked->at), sizeof mask);
+	s->process->xstate_permission = mask & XSTATE_DYNAMIC;
+	return 0;
+}
+
 static int ask_thread(struct state_source *s, struct remote_thread *t, struct batch *b, struct err *e)
 {
 	uint32_t at = batch_room(b, sizeof(struct answers));
@@ -191,6 +216,18 @@ static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__
 
 /* --- destination --- */
 
+static int restore(struct state_target *d, struct batch *b, struct err *e)
+{
+	uint64_t mask = d->process->xstate_permission & XSTATE_DYNAMIC;
+
+	(void)e;
+	for (unsigned i = 0; i < 64; i++)
+		if (mask >> i & 1)
+			(void)batch_call(b, "cannot get permission for large vector registers", SYS_arch_prctl,
+					 bval(ARCH_REQ_XCOMP_PERM), bval(i));
+	return b->error;
+}
+
 static void restore_altstack(const Godwit__Ckpt__AltStack *m, struct batch *b)
 {
 	struct kernel_altstack alt = { .sp = m->sp, .flags = m->flags & ~1, .size = m->size };
@@ -208,6 +245,8 @@ static int restore_thread(struct state_target *d, struct remote_thread *t, const
 
 	if (err < 0)
 		return err;
+	if (xstate_in_use(m->xstate.data, m->xstate.len) & XSTATE_DYNAMIC)
+		batch_touch_tiles(b);
 	(void)strncpy(name, m->comm, sizeof name - 1);
 	(void)batch_call(b, "cannot set a thread's name", SYS_prctl, bval(PR_SET_NAME),
 			 bdata(batch_put(b, name, sizeof name)));
@@ -250,7 +289,10 @@ const struct state_module state_thread = {
 	.phase = STATE_THREADS,
 	.check = check,
 	.describe = describe,
+	.ask = ask,
+	.take = take,
 	.ask_thread = ask_thread,
 	.take_thread = take_thread,
+	.restore = restore,
 	.restore_thread = restore_thread,
 };

@@ -57,6 +57,11 @@ static uint64_t in_use(const uint8_t *area)
 	return bv;
 }
 
+uint64_t xstate_in_use(const uint8_t *area, size_t len)
+{
+	return len < LEGACY_LEN + HEADER_LEN ? 0 : in_use(area);
+}
+
 size_t xstate_used(const uint8_t *area, size_t len)
 {
 	const size_t *ends = component_ends();

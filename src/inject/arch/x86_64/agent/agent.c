@@ -65,6 +65,17 @@ static int64_t call_kernel(uint64_t nr, const uint64_t *a)
 	return ret;
 }
 
+static int64_t touch_tiles(uint64_t config)
+{
+	__asm__ volatile("ldtilecfg (%0)\n"
+			 "tilezero %%tmm0\n"
+			 "tilerelease\n"
+			 :
+			 : "r"(config)
+			 : "memory");
+	return 0;
+}
+
 static int64_t run_one(struct agent_call *c)
 {
 	uint64_t arg[6];
@@ -76,7 +87,7 @@ static int64_t run_one(struct agent_call *c)
 		else if (c->from[i] == AGENT_DATA)
 			arg[i] += (uint64_t)agent_data.data;
 	}
-	c->ret = call_kernel(c->nr, arg);
+	c->ret = c->nr == AGENT_CALL_TILES ? touch_tiles(arg[0]) : call_kernel(c->nr, arg);
 	return c->ret;
 }
 
