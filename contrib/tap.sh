@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # How prove runs one test: *.bats by bats, everything else is a program. Nothing may run for ever. The output goes through a
 # file: a process that a failing test leaves behind would hold a pipe open, and prove would wait for it.
+export CMOCKA_MESSAGE_OUTPUT=TAP
 limit=${TEST_TIMEOUT:-900}
 case $1 in
 *.bats) set -- bats --tap "$@" ;;
