@@ -158,6 +158,8 @@ static int flush_chunk(struct chunk_writer *w, struct err *e)
 		stream_commit(w->stream, head_len(w) + w->n_pages * PAGE_BYTES);
 		w->stats->pages += w->n_pages;
 		w->stats->bytes += w->n_pages * PAGE_BYTES;
+		if (w->stats->tell)
+			w->stats->tell(w->stats->tell_arg, w->stats);
 	}
 	w->n_runs = w->n_pages = 0;
 	return 0;

@@ -34,6 +34,9 @@ struct memory_stats {
 	uint64_t bytes; /* of page content */
 	uint64_t zero;	/* pages found to be all zero and not sent */
 	uint64_t rounds;
+	/* Of the sender, may be NULL: called now and then, while the job is stopped. Must be quick. */
+	void (*tell)(void *arg, const struct memory_stats *stats);
+	void *tell_arg;
 };
 
 /* How page contents travel. One file each; `before` may be NULL. All four return 0 or -errno. */

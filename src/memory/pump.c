@@ -167,6 +167,8 @@ int pump_flush(struct pump *p, struct err *e)
 	}
 	p->stats->pages += p->n_pages;
 	p->stats->bytes += p->n_pages * PAGE_BYTES;
+	if (p->stats->tell)
+		p->stats->tell(p->stats->tell_arg, p->stats);
 	p->n_runs = p->n_pages = 0;
 	return err;
 }

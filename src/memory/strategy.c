@@ -19,7 +19,7 @@ const struct memory_strategy *memory_strategy_find(const char *name)
 int memory_send(struct mm_snapshot *s, const struct memory_strategy *how, struct stream *stream,
 		struct memory_stats *stats, struct err *e)
 {
-	*stats = (struct memory_stats) { 0 };
+	*stats = (struct memory_stats) { .tell = stats->tell, .tell_arg = stats->tell_arg };
 	return how->send(s, stream, stats, e);
 }
 

@@ -57,6 +57,7 @@ struct mover {
 		struct state_source s;
 		Godwit__Mover__MoverMessage *check; /* owns the streams that s points to */
 		bool stopped;
+		uint64_t tell_at_us; /* when to say again how many bytes have gone */
 		struct err take_error;
 		Godwit__Ckpt__Job *early, *final; /* description and checkpoint as sent */
 	} from;

@@ -19,6 +19,7 @@
 #include "state/thread.h"
 
 #define STOP_DEADLINE_US 500000u
+#define TELL_US 100000u	   /* between two words about progress */
 #define LET_GO_US 1200000u /* how long a job is waited for that holds what cannot move */
 
 static struct file_io file_io(struct mover *m)
@@ -310,6 +311,23 @@ int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 
 /* --- move --- */
 
+/* Somebody may be watching, and on a slow link it takes a while. */
+static void tell_progress(void *arg, const struct memory_stats *stats)
+{
+	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT;
+	Godwit__Mover__Progress progress = GODWIT__MOVER__PROGRESS__INIT;
+	struct mover *m = arg;
+	uint64_t now = now_us();
+
+	if (now < m->from.tell_at_us)
+		return;
+	m->from.tell_at_us = now + TELL_US;
+	progress.bytes = stats->bytes;
+	out.kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_PROGRESS;
+	out.progress = &progress;
+	(void)!control_send(m, &out, NULL); /* if procd is gone, the next thing that is read from it will say so */
+}
+
 static int send_all(struct mover *m, struct err *e)
 {
 	struct state_source *s = &m->from.s;
@@ -317,6 +335,9 @@ static int send_all(struct mover *m, struct err *e)
 	int err = stream_send_msg(m->stream, FRAME_CHECKPOINT, &m->from.final->base, e);
 
 	timing_add(&m->timings, "checkpoint");
+	m->stats.tell = tell_progress;
+	m->stats.tell_arg = m;
+	m->from.tell_at_us = now_us() + TELL_US;
 	if (!err)
 		err = file_carry_push(s, &io, e);
 	if (!err)

@@ -303,7 +303,8 @@ static void on_message(void *arg, const mover_message *msg)
 		break;
 	case MOVER_KIND(PROGRESS):
 		m->progress_bytes = msg->progress->bytes;
-		m->progress_total = msg->progress->total;
+		if (msg->progress->total)
+			m->progress_total = msg->progress->total;
 		out_tell_watchers(m);
 		break;
 	case MOVER_KIND(CHECKED):

@@ -299,6 +299,10 @@ static msg_t *hear(const struct mover *m, int kind)
 	ssize_t n = fd_msg_recv(m->control, buf, sizeof buf, NULL, 0, NULL);
 	msg_t *msg = n > 0 ? godwit__mover__mover_message__unpack(NULL, (size_t)n, buf) : NULL;
 
+	if (msg && msg->kind_case == KIND(PROGRESS)) { /* which is for people */
+		godwit__mover__mover_message__free_unpacked(msg, NULL);
+		return hear(m, kind);
+	}
 	if (!msg) {
 		fprintf(stderr, "hop: a mover died\n");
 		return NULL;
