@@ -15,6 +15,7 @@
 
 #include "base/util.h"
 #include "state/thread.h"
+#include "state/timer.h"
 
 #define SIGNALS 64
 #define SIGINFO_LEN 128
@@ -162,6 +163,8 @@ static int queue_one(struct state_target *d, struct remote_thread *t, const Prot
 	memcpy(&info, m->data, sizeof info);
 	if (info.si_signo < 1 || info.si_signo > SIGNALS || fixed(info.si_signo))
 		return err_set(e, -EPROTO, "signal %d cannot be queued", info.si_signo);
+	if (timer_rings_itself(d->process, &info))
+		return 0;
 	err = state_room(d, t, b, 1, sizeof info, e);
 	if (err < 0)
 		return err;
@@ -220,8 +223,8 @@ uint64_t signals_queued(const Godwit__Ckpt__Process *p)
 	return mask;
 }
 
-static int late_of(pid_t tid, uint32_t flags, int32_t vtid, size_t known, Godwit__Mover__LateSignal ***ret,
-		   size_t *ret_n, struct err *e)
+static int late_of(const Godwit__Ckpt__Process *p, pid_t tid, uint32_t flags, int32_t vtid, size_t known,
+		   Godwit__Mover__LateSignal ***ret, size_t *ret_n, struct err *e)
 {
 	ProtobufCBinaryData *list = NULL;
 	size_t n = 0;
@@ -229,8 +232,14 @@ static int late_of(pid_t tid, uint32_t flags, int32_t vtid, size_t known, Godwit
 
 	*ret = xrealloc(*ret, (*ret_n + n) * sizeof(**ret));
 	for (size_t i = 0; i < n; i++) {
-		Godwit__Mover__LateSignal *m = xmalloc(sizeof *m);
+		Godwit__Mover__LateSignal *m;
 
+		/* The timers still run here, and have rung at the destination as well. */
+		if (timer_will_ring(p, list[i].data)) {
+			free(list[i].data);
+			continue;
+		}
+		m = xmalloc(sizeof *m);
 		godwit__mover__late_signal__init(m);
 		m->tid = vtid;
 		m->siginfo = list[i];
@@ -257,10 +266,10 @@ static void late_stop(int sig, Godwit__Mover__LateSignal ***ret, size_t *ret_n)
 int signals_late(struct state_source *s, const Godwit__Ckpt__Process *early, Godwit__Mover__LateSignal ***ret,
 		 size_t *ret_n, struct err *e)
 {
-	int err = late_of(s->pid, PTRACE_PEEKSIGINFO_SHARED, 0, early->n_pending, ret, ret_n, e);
+	int err = late_of(early, s->pid, PTRACE_PEEKSIGINFO_SHARED, 0, early->n_pending, ret, ret_n, e);
 
 	for (size_t i = 0; i < early->n_threads && i < s->remote->n_threads && !err; i++)
-		err = late_of(s->remote->threads[i].tid, 0, s->remote->threads[i].vtid,
+		err = late_of(early, s->remote->threads[i].tid, 0, s->remote->threads[i].vtid,
 			      early->threads[i]->n_pending, ret, ret_n, e);
 	if (!err && s->remote->group_stop)
 		late_stop(s->remote->group_stop, ret, ret_n);

@@ -185,7 +185,9 @@ static int take_posix(struct state_source *s, Godwit__Ckpt__Timers *m, struct er
 				posix_message(s, &list[i], left, batch_ret(b, (int)(2 * (i - first) + 1)));
 		}
 	}
-	return 0;
+	for (size_t i = 0; i < n && r == 0; i++)
+		r = timer_rings_take(s, m, m->posix[i], e);
+	return r;
 }
 
 static int timer_take(struct state_source *s, struct batch *b, struct err *e)
@@ -269,6 +271,24 @@ static bool is_absolute_clock(int clock)
 	return clock == CLOCK_MONOTONIC || clock == CLOCK_BOOTTIME || clock == CLOCK_BOOTTIME_ALARM;
 }
 
+/* To the moment when it rang first: it does so again at once, and all periods since then count as overruns. */
+static void queue_past(struct state_target *d, const Godwit__Ckpt__Timers *m, const Godwit__Ckpt__PosixTimer *t,
+		       struct batch *b)
+{
+	uint64_t since = ((uint64_t)t->overrun + 1) * t->interval_ns, clock_ns = m->monotonic_ns;
+	struct itimerspec v = { .it_interval = as_timespec(t->interval_ns) };
+	struct timespec now;
+
+	if (t->clock == CLOCK_BOOTTIME || t->clock == CLOCK_BOOTTIME_ALARM)
+		clock_ns = m->boottime_ns;
+	else if (t->clock != CLOCK_MONOTONIC && clock_gettime(t->clock, &now) == 0)
+		clock_ns = timespec_ns(&now) - elapsed_ns(d, m);
+	clock_ns += t->value_ns;
+	v.it_value = as_timespec(clock_ns > since ? clock_ns - since : 1);
+	(void)batch_call(b, "cannot set a timer", SYS_timer_settime, bval((uint64_t)t->id), bval(TIMER_ABSTIME),
+			 bdata(batch_put(b, &v, sizeof v)), bval(0));
+}
+
 static void queue_arm(struct state_target *d, const Godwit__Ckpt__Timers *m, const Godwit__Ckpt__PosixTimer *t,
 		      struct batch *b)
 {
@@ -277,6 +297,10 @@ static void queue_arm(struct state_target *d, const Godwit__Ckpt__Timers *m, con
 
 	if (!t->value_ns && !t->interval_ns)
 		return;
+	if (t->pending) {
+		queue_past(d, m, t, b);
+		return;
+	}
 	if (absolute)
 		v.it_value = as_timespec(t->value_ns +
 					 (t->clock == CLOCK_MONOTONIC ? m->monotonic_ns : m->boottime_ns));
