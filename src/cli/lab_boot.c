@@ -353,26 +353,35 @@ int lab_up(struct lab *lab, struct err *e)
 	return r;
 }
 
-int lab_start_host(struct lab *lab, unsigned int host, struct err *e)
-{
-	if (lab_pid(lab, host))
-		return err_set(e, -EALREADY, "h%u runs already", host);
-	return boot_hosts(lab, host, host, e);
-}
-
-/* First the cable, so that not even a reset of a dying connection gets out; then everything at once. */
-int lab_stop_host(struct lab *lab, unsigned int host, struct err *e)
+/* First the cable, so that not even a reset of a dying connection gets out; then everything at once. Also of a
+ * host that is dead in part, because somebody killed its init. */
+static int clear_host(struct lab *lab, unsigned int host, struct err *e)
 {
 	_cleanup_free_ char *cgroup = host_cgroup(lab, host, "");
 	struct err ignored = { 0 };
 	int r;
 
-	if (!lab_pid(lab, host))
-		return err_set(e, -ESRCH, "h%u is off already", host);
 	if (net_unplug(lab, host, &ignored) < 0)
 		log_debug("%s", err_text(&ignored));
 	r = cgroup_kill(cgroup, e);
 	return r < 0 ? r : cgroup_remove(cgroup, e);
+}
+
+int lab_start_host(struct lab *lab, unsigned int host, struct err *e)
+{
+	int r;
+
+	if (lab_pid(lab, host))
+		return err_set(e, -EALREADY, "h%u runs already", host);
+	r = clear_host(lab, host, e);
+	return r < 0 ? r : boot_hosts(lab, host, host, e);
+}
+
+int lab_stop_host(struct lab *lab, unsigned int host, struct err *e)
+{
+	if (!lab_pid(lab, host))
+		return err_set(e, -ESRCH, "h%u is off already", host);
+	return clear_host(lab, host, e);
 }
 
 int lab_ask_init(const struct lab *lab, unsigned int host, const char *line, char **env, char *reply, size_t len,

@@ -23,10 +23,15 @@ static int enter_netns(pid_t pid)
 
 static void run_tool(const char *tool, pid_t pid, int in, int out)
 {
+	char *path;
+
 	if (pid && enter_netns(pid) < 0)
 		_exit(126);
 	if (dup2(in, STDIN_FILENO) < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(out, STDERR_FILENO) < 0)
 		_exit(126);
+	/* Where `ip` is, even for those who have become root with their old PATH. */
+	path = xasprintf("%s:/usr/sbin:/sbin", getenv("PATH") ? getenv("PATH") : "/usr/bin:/bin");
+	(void)setenv("PATH", path, 1);
 	execlp(tool, tool, "-batch", "-", NULL);
 	_exit(127);
 }
