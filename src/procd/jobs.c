@@ -74,11 +74,40 @@ static void on_handle_closed(uv_handle_t *handle)
 	free(j);
 }
 
+/* The job is elsewhere, or nowhere: let whoever has it answer. */
+static void forward_held(struct job *j)
+{
+	for (size_t i = 0; i < j->n_held; i++)
+		call_forward(j->held[i], j->name);
+	j->n_held = 0;
+}
+
+void jobs_hold(struct job *j, struct call *c)
+{
+	if (j->n_held == ARRAY_LEN(j->held))
+		call_refuse(c, -EAGAIN, "job %s is being moved, and too many wait for it", j->name);
+	else
+		j->held[j->n_held++] = c;
+}
+
+void jobs_release(struct job *j)
+{
+	struct call *held[ARRAY_LEN(j->held)];
+	size_t n = j->n_held;
+
+	memcpy(held, j->held, n * sizeof *held);
+	j->n_held = 0;
+	for (size_t i = 0; i < n; i++)
+		ops_job(j, held[i]);
+}
+
 static void remove_job(struct job *j)
 {
 	rpc_unserve_job(j);
 	herd_close(j->herd);
 	j->herd = NULL;
+	migrate_job_freed(j);
+	forward_held(j);
 	uv_close((uv_handle_t *)&j->gone, on_handle_closed);
 	uv_close((uv_handle_t *)&j->linger, on_handle_closed);
 	if (j->watching)

@@ -19,6 +19,9 @@ void jobs_exited(struct job *j, const Godwit__Procd__Exited *x);
 /* Takes everything away; `fn` (may be NULL) is called when nothing is left. The job cannot be found any more from
  * now on. */
 void jobs_end(struct job *j, void (*fn)(void *arg), void *arg);
+/* A request that cannot be answered while the job moves: answered here after all, or by its new host. */
+void jobs_hold(struct job *j, struct call *c);
+void jobs_release(struct job *j);
 /* Another host serves the job with a higher incarnation. */
 void jobs_superseded(struct job *j, uint32_t incarnation);
 /* After a reconnection to flipd. */

@@ -40,6 +40,10 @@ void migrate_query(struct procd *p, struct call *c);
 
 /* The job has ended, whatever it was in the middle of; `gone`: its shepherd too, and `j` is about to be freed. */
 void migrate_job_lost(struct job *j, bool gone);
+/* Its memory goes. */
+void migrate_job_freed(struct job *j);
+/* It stands still, or is another host's already: requests wait. */
+bool migrate_is_moving(const struct job *j);
 bool migrate_is_in_doubt(const struct job *j);
 void migrate_describe(const struct job *j, Godwit__Procd__Job *ret);
 /* Fills what JobFile holds about an arriving job; the strings are the job's. */

@@ -150,6 +150,16 @@ void migrate_job_lost(struct job *j, bool gone)
 	}
 }
 
+void migrate_job_freed(struct job *j)
+{
+	if (j->out)
+		j->out->job = NULL;
+	if (j->in)
+		j->in->job = NULL;
+	j->out = NULL;
+	j->in = NULL;
+}
+
 /* --- begin --- */
 
 static void refuse_with(struct migration_in *m, const char *object, const char *reason, const char *help)
@@ -493,8 +503,15 @@ static pid_t host_tid(pid_t leader, int inner)
 	return found;
 }
 
-/* Signals that came to the frozen copy after its checkpoint. Those of the kernel and of timers are part of it
- * already. */
+/* What a key or the size of a terminal sends. Other signals of the kernel (timers, children, descriptors) are
+ * skipped: what causes them has moved too, and will cause them again. */
+static bool is_of_a_terminal(int number)
+{
+	return number == SIGINT || number == SIGQUIT || number == SIGTSTP || number == SIGWINCH ||
+	       number == SIGHUP || number == SIGCONT;
+}
+
+/* Signals that came to the frozen copy after its checkpoint. */
 static void queue_signal(const struct job *j, const Godwit__Mover__LateSignal *s)
 {
 	pid_t tid = s->tid ? host_tid(j->pid, s->tid) : 0;
@@ -505,7 +522,7 @@ static void queue_signal(const struct job *j, const Godwit__Mover__LateSignal *s
 	memcpy(&info, s->siginfo.data, s->siginfo.len);
 	if (info.si_signo < 1 || info.si_signo >= NSIG)
 		return;
-	if (info.si_code == SI_USER && !tid)
+	if (!tid && (info.si_code == SI_USER || (info.si_code == SI_KERNEL && is_of_a_terminal(info.si_signo))))
 		(void)kill(j->pid, info.si_signo);
 	else if ((info.si_code == SI_USER || info.si_code == SI_TKILL) && tid)
 		(void)syscall(SYS_tgkill, j->pid, tid, info.si_signo);
@@ -536,6 +553,7 @@ static void thaw(struct migration_in *m)
 	m->commit = NULL;
 	migrate_die_at("commit", "destination");
 	answer_committed(m->p, c);
+	jobs_release(j);
 	log_info("job %s: arrived from %s", j->name, m->source);
 	if (jobs_save(j, &e) < 0)
 		log_error("job %s: %s", j->name, err_text(&e));
@@ -640,6 +658,11 @@ void migrate_in_abort(struct procd *p, struct call *c)
 
 static void forget(struct migration_in *m)
 {
+	struct err e = { 0 };
+
+	/* Without the record the job's file alone says that it has arrived. */
+	if (m->job && jobs_save(m->job, &e) < 0)
+		return;
 	(void)migrate_note(m->p, GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN, m->id, m->name);
 	in_free(m);
 }

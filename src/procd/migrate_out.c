@@ -263,8 +263,10 @@ void out_finish(struct migration_out *m)
 	out_tell_watchers(m);
 	mover_end(m->mover);
 	m->mover = NULL;
-	if (m->job)
+	if (m->job) {
 		m->job->out = NULL;
+		jobs_release(m->job);
+	}
 	m->job = NULL;
 	unlink_out(m);
 	uv_close((uv_handle_t *)&m->deadline, on_handle_closed);
@@ -395,12 +397,12 @@ static void begin(struct job *j, struct call *c, const char *destination, bool c
 {
 	struct migration_out *m;
 
+	if (j->out && !check_only && join(j->out, c, destination))
+		return; /* repeated after a lost answer */
 	if (j->state != JOB_RUNNING) {
 		call_refuse(c, -ESRCH, "job %s does not run", j->name);
 		return;
 	}
-	if (j->out && !check_only && join(j->out, c, destination))
-		return; /* repeated after a lost answer */
 	if (j->out) {
 		call_refuse(c, -EBUSY, "job %s is being %s already", j->name,
 			    j->out->check_only ? "checked" : "moved");
@@ -468,6 +470,13 @@ void migrate_cancel(struct job *j, struct call *c)
 		out_fail(j->out, -ECANCELED, "cancelled");
 		call_ok(c);
 	}
+}
+
+bool migrate_is_moving(const struct job *j)
+{
+	if (j->state == JOB_LEAVING || j->state == JOB_ARRIVING)
+		return true;
+	return j->out && !j->out->check_only && (j->out->stage >= STAGE_STUN || j->out->failing);
 }
 
 bool migrate_is_in_doubt(const struct job *j)

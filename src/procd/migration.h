@@ -122,8 +122,8 @@ struct stage {
 extern const struct stage migrate_stages[STAGE_N];
 
 /*
- * GODWIT_PROCD_DIE_AT=stage:source|destination ends this procd there, for tests of recovery; with STOP instead of DIE
- * it stops, until somebody continues it, so that a test can break something else just there.
+ * GODWIT_PROCD_DIE_AT=stage:source|destination ends this procd there, for tests of recovery; with STOP instead of
+ * DIE it stops, until somebody continues it, so that a test can break something else just there.
  */
 void migrate_die_at(const char *stage, const char *side);
 int migrate_note(struct procd *p, Godwit__Journal__Record__Kind kind, const char *id, const char *job);

@@ -22,6 +22,31 @@ enum who { ANYBODY = 1, OWNER, ROOT };
 
 /* --- a job's own requests --- */
 
+static bool is_poll(const struct call *c)
+{
+	return c->request->op_case == GODWIT__PROCD__REQUEST__OP_WAIT ||
+	       c->request->op_case == GODWIT__PROCD__REQUEST__OP_READ ||
+	       c->request->op_case == GODWIT__PROCD__REQUEST__OP_WRITE;
+}
+
+/* Polls hear `again` when the job begins to move. Callers of anything else do not expect that, and wait. */
+static void answer_or_hold(struct call *c, Godwit__Procd__Reply *r)
+{
+	struct job *j;
+
+	if (!r->again || is_poll(c)) {
+		call_reply(c, r);
+		return;
+	}
+	j = jobs_by_name(c->p, c->job);
+	if (j && migrate_is_moving(j))
+		jobs_hold(j, c);
+	else if (j)
+		ops_job(j, c);
+	else
+		call_forward(c, c->job);
+}
+
 static void on_relayed(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
 {
 	struct call *c = arg;
@@ -33,7 +58,7 @@ static void on_relayed(void *arg, const Godwit__Shepherd__Reply *r, int *fds, si
 	else if (r->result_case != GODWIT__SHEPHERD__REPLY__RESULT_RELAY)
 		call_refuse(c, r->code ? r->code : -EIO, "%s", r->text);
 	else
-		call_reply(c, r->relay);
+		answer_or_hold(c, r->relay);
 }
 
 static void do_relay(struct job *j, struct call *c)
@@ -48,9 +73,7 @@ static void do_relay(struct job *j, struct call *c)
 	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RELAY;
 	q.relay = c->request;
 	r = herd_ask(j->herd, &q, -1, on_relayed, c);
-	if (r == -EPIPE)
-		call_again(c); /* between two connections to its shepherd */
-	else if (r < 0)
+	if (r < 0)
 		call_refuse(c, r, "cannot reach the job's shepherd");
 }
 
@@ -89,7 +112,7 @@ static void do_signal(struct job *j, struct call *c)
 		return;
 	}
 	if (j->pidfd < 0) {
-		call_again(c);
+		call_refuse(c, -EAGAIN, "job %s has not started yet", j->name);
 		return;
 	}
 	if (q->all)
@@ -116,21 +139,22 @@ static const struct job_op {
 	Godwit__Procd__Request__OpCase op;
 	enum who who;
 	void (*handler)(struct job *j, struct call *c);
+	bool always; /* also while the job stands still between two hosts */
 } job_ops[] = {
-	{ GODWIT__PROCD__REQUEST__OP_INFO, ANYBODY, ops_info },
-	{ GODWIT__PROCD__REQUEST__OP_SIGNAL, OWNER, do_signal },
-	{ GODWIT__PROCD__REQUEST__OP_WAIT, OWNER, do_relay },
-	{ GODWIT__PROCD__REQUEST__OP_ATTACH, OWNER, do_relay },
-	{ GODWIT__PROCD__REQUEST__OP_DETACH, OWNER, do_relay },
-	{ GODWIT__PROCD__REQUEST__OP_READ, OWNER, do_relay },
-	{ GODWIT__PROCD__REQUEST__OP_WRITE, OWNER, do_relay },
-	{ GODWIT__PROCD__REQUEST__OP_WINDOW, OWNER, do_relay },
-	{ GODWIT__PROCD__REQUEST__OP_LOGS, OWNER, do_relay },
-	{ GODWIT__PROCD__REQUEST__OP_CHECK, OWNER, migrate_check },
-	{ GODWIT__PROCD__REQUEST__OP_MIGRATE, OWNER, migrate_start },
-	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, OWNER, migrate_progress },
-	{ GODWIT__PROCD__REQUEST__OP_CANCEL, OWNER, migrate_cancel },
-	{ GODWIT__PROCD__REQUEST__OP_REMOVE, OWNER, do_remove },
+	{ GODWIT__PROCD__REQUEST__OP_INFO, ANYBODY, ops_info, true },
+	{ GODWIT__PROCD__REQUEST__OP_SIGNAL, OWNER, do_signal, false },
+	{ GODWIT__PROCD__REQUEST__OP_WAIT, OWNER, do_relay, false },
+	{ GODWIT__PROCD__REQUEST__OP_ATTACH, OWNER, do_relay, false },
+	{ GODWIT__PROCD__REQUEST__OP_DETACH, OWNER, do_relay, false },
+	{ GODWIT__PROCD__REQUEST__OP_READ, OWNER, do_relay, false },
+	{ GODWIT__PROCD__REQUEST__OP_WRITE, OWNER, do_relay, false },
+	{ GODWIT__PROCD__REQUEST__OP_WINDOW, OWNER, do_relay, false },
+	{ GODWIT__PROCD__REQUEST__OP_LOGS, OWNER, do_relay, false },
+	{ GODWIT__PROCD__REQUEST__OP_CHECK, OWNER, migrate_check, false },
+	{ GODWIT__PROCD__REQUEST__OP_MIGRATE, OWNER, migrate_start, true },
+	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, OWNER, migrate_progress, true },
+	{ GODWIT__PROCD__REQUEST__OP_CANCEL, OWNER, migrate_cancel, true },
+	{ GODWIT__PROCD__REQUEST__OP_REMOVE, OWNER, do_remove, false },
 };
 
 void ops_job(struct job *j, struct call *c)
@@ -142,10 +166,12 @@ void ops_job(struct job *j, struct call *c)
 			continue;
 		if (o->who == OWNER && !jobs_is_allowed(j, c))
 			call_refuse(c, -EPERM, "job %s is another user's", j->name);
-		else if (j->state == JOB_LEAVING || j->state == JOB_ARRIVING)
+		else if (o->always || !migrate_is_moving(j))
+			o->handler(j, c);
+		else if (is_poll(c))
 			call_again(c);
 		else
-			o->handler(j, c);
+			jobs_hold(j, c);
 		return;
 	}
 	call_refuse(c, -ENOSYS, "not a request to a job");

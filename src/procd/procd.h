@@ -68,6 +68,8 @@ struct job {
 	unsigned handles; /* of the event loop that are still open */
 	struct migration_out *out;
 	struct migration_in *in;
+	struct call *held[32]; /* requests that wait until it is known where the job is */
+	size_t n_held;
 	void (*on_end)(void *arg); /* when nothing of it is left */
 	void *on_end_arg;
 };
@@ -79,7 +81,8 @@ struct call {
 	uint64_t connection; /* serial of the connection to flipd it came over */
 	uid_t uid;
 	gid_t gid;
-	char host[GW_HOST_MAX]; /* the caller's */
+	char host[GW_HOST_MAX];	    /* the caller's */
+	char job[NAME_MAX_LEN + 1]; /* that was asked, "" for the host */
 	bool local;
 	Godwit__Procd__Request *request;
 };

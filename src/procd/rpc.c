@@ -124,10 +124,12 @@ static void on_job_request(void *arg, const struct gwc_request *rq)
 
 	if (!c)
 		return;
-	if (!j)
+	if (!j) {
 		call_refuse(c, -ESRCH, "the job is gone");
-	else
-		ops_job(j, c);
+		return;
+	}
+	(void)snprintf(c->job, sizeof c->job, "%s", j->name);
+	ops_job(j, c);
 }
 
 static void on_served(void *arg, int result)
@@ -215,6 +217,23 @@ int rpc_ask(struct procd *p, const char *port_prefix, const char *name, Godwit__
 		return (int)id;
 	}
 	return 0;
+}
+
+static void on_forwarded(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct call *c = arg;
+
+	(void)status;
+	if (reply)
+		call_reply(c, (Godwit__Procd__Reply *)(uintptr_t)reply);
+	else
+		call_refuse(c, -ESRCH, "job %s: %s", c->job, why);
+}
+
+void call_forward(struct call *c, const char *name)
+{
+	if (rpc_ask(c->p, "job:", name, c->request, 0, on_forwarded, c) < 0)
+		call_refuse(c, -ESRCH, "job %s has moved away", name);
 }
 
 /* --- the connection --- */

@@ -22,6 +22,10 @@ void call_again(struct call *c);
 void call_fail(struct call *c, const struct err *e);
 void call_refuse(struct call *c, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
 
+/* Asks job `name`, wherever it is now, the same and passes its answer on. The caller's rights have been checked.
+ */
+void call_forward(struct call *c, const char *name);
+
 /*
  * A request to another procd, or to a job. `reply` is NULL when there was none; `why` then says so (never NULL),
  * and `status` is the transaction's. The callback comes once, never from inside this call.
