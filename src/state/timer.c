@@ -28,6 +28,13 @@
 
 /* --- source --- */
 
+static int order_id(const void *pa, const void *pb)
+{
+	const struct timer_seen *a = pa, *b = pb;
+
+	return a->id < b->id ? -1 : a->id > b->id;
+}
+
 int timers_parse(const char *text, struct timer_seen **ret, size_t *ret_n)
 {
 	_cleanup_free_ struct timer_seen *list = NULL;
@@ -58,6 +65,9 @@ int timers_parse(const char *text, struct timer_seen **ret, size_t *ret_n)
 		list[n++] = t;
 		at += 4;
 	}
+	/* The kernel's order is none; a kernel that only counts upwards must be asked for them upwards. */
+	if (n)
+		qsort(list, n, sizeof *list, order_id);
 	*ret = steal_ptr(&list);
 	*ret_n = n;
 	return 0;

@@ -92,9 +92,9 @@ static void timers(void **state)
 	(void)state;
 	assert_int_equal(timers_parse(text, &list, &n), 0);
 	assert_int_equal(n, 2);
-	assert_true(list[0].id == 3 && list[0].signal == 14 && list[0].tid == 17 && list[0].clock == 1);
-	assert_true(list[0].value == 0x7ffd00000001 && list[0].notify == (SIGEV_SIGNAL | SIGEV_THREAD_ID));
-	assert_true(list[1].id == 0 && list[1].notify == SIGEV_NONE && list[1].clock == -6);
+	assert_true(list[1].id == 3 && list[1].signal == 14 && list[1].tid == 17 && list[1].clock == 1);
+	assert_true(list[1].value == 0x7ffd00000001 && list[1].notify == (SIGEV_SIGNAL | SIGEV_THREAD_ID));
+	assert_true(list[0].id == 0 && list[0].notify == SIGEV_NONE && list[0].clock == -6);
 	free(list);
 	assert_int_equal(timers_parse("", &list, &n), 0);
 	assert_int_equal(n, 0);
