@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
 #include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -133,19 +134,25 @@ static int seize_from(struct remote *r, size_t first, struct err *e)
 	return 0;
 }
 
+/* Each thread's registers are mended as soon as it stands still: should we die before, some calls show EINTR. */
 static int wait_from(struct remote *r, size_t first, uint64_t deadline_us, struct err *e)
 {
 	for (size_t i = first; i < r->n_threads;) {
-		int err = wait_stopped(r, r->threads[i].tid, deadline_us);
+		struct remote_thread *t = &r->threads[i];
+		int err = wait_stopped(r, t->tid, deadline_us);
 
+		if (err == -ETIME)
+			return err_set(e, err,
+				       "thread %d cannot be stopped: it sleeps in the kernel and cannot be woken",
+				       t->vtid);
+		if (!err)
+			err = thread_read(r, t, e);
 		if (err == -ESRCH) {
 			threads_remove(r, i);
 			continue;
 		}
 		if (err < 0)
-			return err_set(e, err,
-				       "thread %d cannot be stopped: it sleeps in the kernel and cannot be woken",
-				       r->threads[i].vtid);
+			return err;
 		i++;
 	}
 	return 0;
@@ -171,7 +178,19 @@ static int stop_all(struct remote *r, uint64_t deadline_us, struct err *e)
 	}
 }
 
-int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e)
+/* A thread may be on its way home still, in the foothold of a mover that has just died. That takes it no time, but
+ * the foothold must not be written meanwhile. */
+static bool on_its_way_home(const struct remote *r)
+{
+	const struct agent_link *link = r->link;
+
+	for (size_t i = 0; i < r->n_threads; i++)
+		if (link->foothold.at && r->threads[i].regs.rip - link->foothold.at < link->foothold.len)
+			return true;
+	return false;
+}
+
+static int stop_once(struct remote *r, uint64_t deadline_us, struct err *e)
 {
 	int err;
 
@@ -180,13 +199,26 @@ int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e)
 	err = stop_all(r, deadline_us, e);
 	if (!err && !r->n_threads)
 		err = err_set(e, -ESRCH, "process %d has ended", r->pid);
-	for (size_t i = 0; !err && i < r->n_threads; i++)
-		err = thread_read(r, &r->threads[i], e);
 	if (!err) /* dispositions may have changed since remote_open */
 		err = look(r, e);
 	if (err < 0)
 		remote_release(r);
 	return err;
+}
+
+int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e)
+{
+	for (;;) {
+		int err = stop_once(r, deadline_us, e);
+
+		if (err < 0 || !on_its_way_home(r))
+			return err;
+		remote_release(r);
+		if (now_us() > deadline_us)
+			return err_set(e, -ETIME, "process %d does not leave what another mover has begun",
+				       r->pid);
+		(void)usleep(100);
+	}
 }
 
 int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e)

@@ -13,6 +13,7 @@
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -114,7 +115,8 @@ static char *maps_of(pid_t pid)
 	return text;
 }
 
-static void finish_child(pid_t pid)
+/* epoll_wait() shows EINTR if the mover dies before it has mended the registers. */
+static void finish_child(pid_t pid, bool may_show_eintr)
 {
 	int status;
 
@@ -127,10 +129,11 @@ static void finish_child(pid_t pid)
 	assert_int_equal(WEXITSTATUS(status), 42);
 	assert_int_equal(shm->ret[0], 1);
 	for (int i = 1; i < 5; i++)
-		assert_int_equal(shm->ret[i], 0);
+		if (shm->ret[i] && !(may_show_eintr && i == 4 && shm->ret[i] == -EINTR))
+			fail_msg("call %d gave %ld", i, shm->ret[i]);
 	assert_true(shm->took_us[1] >= SLEEP_MS * 1000 && shm->took_us[1] < SLEEP_MS * 1000 + 300000);
 	assert_true(shm->took_us[3] >= SLEEP_MS * 1000 && shm->took_us[3] < SLEEP_MS * 1000 + 300000);
-	assert_true(shm->took_us[4] >= SLEEP_MS * 1000);
+	assert_true(shm->ret[4] || shm->took_us[4] >= SLEEP_MS * 1000);
 	(void)close(shm->pipe[0]);
 	(void)close(shm->pipe[1]);
 }
@@ -180,7 +183,7 @@ static void goes_on_as_if_never_touched(void **state)
 	assert_string_equal(before, after);
 	free(before);
 	free(after);
-	finish_child(pid);
+	finish_child(pid, false);
 }
 
 /* The mover is killed with a thread in the middle of a batch, and with all of them merely stopped. */
@@ -207,7 +210,49 @@ static void survives_the_death_of_the_mover(void **state)
 		assert_int_equal(waitpid(mover, &status, 0), mover);
 		assert_true(WIFSIGNALED(status));
 	}
-	finish_child(pid);
+	finish_child(pid, true);
+}
+
+static void __attribute__((noreturn)) work_until_killed(pid_t pid)
+{
+	for (;;) {
+		struct remote r;
+		struct err e;
+
+		if (remote_open(&r, pid, &e) < 0 || remote_stop(&r, now_us() + 1000000, &e) < 0 ||
+		    remote_agent_map(&r, (raddr_t) { 0 }, &e) < 0) {
+			print_error("%s\n", e.text);
+			_exit(1);
+		}
+		for (size_t i = 0; i < r.n_threads; i++)
+			work_in(&r, &r.threads[i]);
+		if (remote_agent_unmap(&r, &e) < 0)
+			_exit(1);
+		remote_done(&r);
+	}
+}
+
+/* ... and at any other instant that chance finds. */
+static void survives_death_at_any_instant(void **state)
+{
+	pid_t pid = start_child();
+	unsigned seed = (unsigned)getpid();
+
+	(void)state;
+	print_message("# seed %u\n", seed);
+	srand(seed);
+	for (int round = 0; round < 150; round++) {
+		pid_t mover = fork();
+		int status;
+
+		if (!mover)
+			work_until_killed(pid);
+		usleep((useconds_t)(rand() % 4000));
+		assert_int_equal(kill(mover, SIGKILL), 0);
+		assert_int_equal(waitpid(mover, &status, 0), mover);
+		assert_true(WIFSIGNALED(status));
+	}
+	finish_child(pid, true);
 }
 
 /* An error that was asked for by name ends the batch and is told. */
@@ -232,7 +277,7 @@ static void stops_at_the_first_unexpected_error(void **state)
 	assert_int_equal(batch_ret(&b, after), -ECANCELED);
 	assert_int_equal(remote_agent_unmap(&r, &e), 0);
 	remote_done(&r);
-	finish_child(pid);
+	finish_child(pid, false);
 }
 
 static void refuses_a_traced_process(void **state)
@@ -258,6 +303,7 @@ int main(void)
 		cmocka_unit_test(goes_on_as_if_never_touched),
 		cmocka_unit_test(stops_at_the_first_unexpected_error),
 		cmocka_unit_test(survives_the_death_of_the_mover),
+		cmocka_unit_test(survives_death_at_any_instant),
 		cmocka_unit_test(refuses_a_traced_process),
 	};
 
