@@ -43,7 +43,7 @@ struct mm_snapshot {
 	size_t n_objects;
 	struct mm_file *files; /* state/mm.c's, sorted: opening what is mapped is slow, once is enough */
 	size_t n_files;
-	int ask_brk, ask_mdwe, ask_barriers;			/* state/mm.c's calls in the leader's batch */
+	int ask_brk, ask_mdwe, ask_barriers;	/* state/mm.c's calls in the leader's batch */
 	uint64_t locked_kb;			/* VmLck at the last look */
 	struct remote *remote;			/* the stopped process, from the freeze on */
 	uint64_t agent;				/* address of the agent's mapping at the freeze, 0: none */

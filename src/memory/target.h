@@ -28,7 +28,7 @@ struct mm_target {
 	struct mm_shared *shared;
 	size_t n_shared;
 	uint64_t bridge_to; /* state/vdso.c's: the vDSO to which the job's bridges are to lead, 0: leave them */
-	size_t last_place; /* where the last look-up ended */
+	size_t last_place;  /* where the last look-up ended */
 };
 
 /* Makes a shared object of that size (a memfd if it has a name) and maps it here. */

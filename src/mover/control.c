@@ -90,7 +90,8 @@ int frame_file_send(void *ctx, const void *buf, size_t len, struct err *e)
 {
 	struct mover *m = ctx;
 
-	return stream_write(m->stream, buf, len, e); /* goes out with what follows, or before anyone waits for an answer */
+	return stream_write(m->stream, buf, len,
+			    e); /* goes out with what follows, or before anyone waits for an answer */
 }
 
 int frame_file_recv(void *ctx, void *buf, size_t len, struct err *e)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * counter LINES MS [THREADS]: prints numbered lines, one every so many milliseconds, so that a line lost, doubled or
- * out of order shows; and keeps further threads busy with short calls and sleeps. A copy of it that ran a moment
- * where it should not would print, too.
+ * counter LINES MS [THREADS]: prints numbered lines, one every so many milliseconds, so that a line lost, doubled
+ * or out of order shows; and keeps further threads busy with short calls and sleeps. A copy of it that ran a
+ * moment where it should not would print, too.
  */
 #include <poll.h>
 #include <pthread.h>
