@@ -207,7 +207,7 @@ install: all
 	install $(BUILD)/bin/godwit $(DESTDIR)$(PREFIX)/bin
 	install $(filter-out %/godwit,$(PROG_BIN)) $(DESTDIR)$(PREFIX)/libexec/godwit
 	install -m 644 $(wildcard include/godwit.h) $(DESTDIR)$(PREFIX)/include
-	$(foreach s,1 5 7 8,install -d $(DESTDIR)$(PREFIX)/share/man/man$(s)$(if $(wildcard man/*.$(s)), && \
+	$(foreach s,1 3 5 7 8,install -d $(DESTDIR)$(PREFIX)/share/man/man$(s)$(if $(wildcard man/*.$(s)), && \
 		install -m 644 $(wildcard man/*.$(s)) $(DESTDIR)$(PREFIX)/share/man/man$(s));)
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system
 	for u in $(UNITS); do sed 's|@PREFIX@|$(PREFIX)|g' $$u >$(DESTDIR)$(PREFIX)/lib/systemd/system/$${u##*/}; done

@@ -79,7 +79,7 @@ struct out {
 	uint32_t total, n_frags;
 	/* Only with a link. */
 	uint32_t n_acked, next_new, tries, first_unacked;
-	uint32_t n_lost; /* fragments to send again */
+	uint32_t n_lost;    /* fragments to send again */
 	uint32_t top_seq;   /* the highest seq of a fragment that has arrived */
 	uint32_t *seqs;	    /* of each fragment's last transmission; 0 = not sent or lost */
 	uint8_t *acked;	    /* a bit each */

@@ -611,8 +611,8 @@ static int write_some(struct gwc *c)
 	struct chunk *chunk;
 
 	while ((chunk = STAILQ_FIRST(&c->queue))) {
-		ssize_t n = send(c->fd, chunk->data + chunk->at, chunk->len - chunk->at,
-				 MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n =
+			send(c->fd, chunk->data + chunk->at, chunk->len - chunk->at, MSG_NOSIGNAL | MSG_DONTWAIT);
 
 		if (n < 0)
 			return errno == EAGAIN || errno == EINTR ? 0 : -errno;

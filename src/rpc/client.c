@@ -8,17 +8,17 @@
  *	SEND    the request is on its way                 REPLY: done; ACK: WAIT
  *	WAIT    the server has it                         REPLY: done; FAIL: GW_FAILURE
  *
- * A request is not repeated blindly: if nothing is heard of it, RECEIVED asks whether it arrived. The answers are ACK (it
- * is being served), the REPLY, NAK (send it again) or FAIL (it was begun and is lost). In WAIT, ENQUIRE asks now and then
- * whether the server still works on it; ALIVE says yes.
+ * A request is not repeated blindly: if nothing is heard of it, RECEIVED asks whether it arrived. The answers are
+ *ACK (it is being served), the REPLY, NAK (send it again) or FAIL (it was begun and is lost). In WAIT, ENQUIRE
+ *asks now and then whether the server still works on it; ALIVE says yes.
  *
  * `unsure` counts the copies of the request that may have reached a server: each one sent adds one, each that came
  * back (NOTHERE, BUSY, or refused) takes one off. While it is zero nothing was executed: the transaction may go to
  * another server, or end with GW_NOTFOUND. Otherwise all that can be said at the end is GW_FAILURE.
  *
- * BUSY is not a failure: it restarts all counting, and the transaction is tried again after a short, growing time, or
- * at once when the new home is announced. Copies of one request carry one tid, and the server's window belongs to its
- * address and moves with it, so that a copy which arrived before the move is recognised after it.
+ * BUSY is not a failure: it restarts all counting, and the transaction is tried again after a short, growing time,
+ *or at once when the new home is announced. Copies of one request carry one tid, and the server's window belongs
+ *to its address and moves with it, so that a copy which arrived before the move is recognised after it.
  */
 #include "rpc/core.h"
 
@@ -248,8 +248,8 @@ void trans_find_server(struct rpc *r, struct trans *t)
 	timers_arm(&r->timers, &t->timer, MAX(t->deadline_us, r->now_us) + 1000);
 }
 
-void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct gw_port *put, uint32_t uid, uint32_t gid,
-	       uint64_t locate_us, const struct rpc_body *body)
+void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct gw_port *put, uint32_t uid,
+	       uint32_t gid, uint64_t locate_us, const struct rpc_body *body)
 {
 	struct trans *t = trans_new(ep, ++ep->tid, cookie, body);
 
@@ -453,7 +453,7 @@ bool client_notdeliver(struct rpc *r, struct rpc_ep *ep, const struct flip_failu
 {
 	struct trans *t;
 
-	TAILQ_FOREACH(t, &ep->trans, by_tid) {
+	TAILQ_FOREACH (t, &ep->trans, by_tid) {
 		if (t->state == TRANS_LOCATE || t->dst != f->dst || t->messid != f->messid)
 			continue;
 		if (!ep->taken)
@@ -467,7 +467,7 @@ void client_announced(struct rpc *r, struct rpc_ep *ep, flip_addr addr)
 {
 	struct trans *t;
 
-	TAILQ_FOREACH(t, &ep->trans, by_tid) {
+	TAILQ_FOREACH (t, &ep->trans, by_tid) {
 		if (t->busy && t->dst == addr && !ep->taken)
 			trans_poke(r, t);
 	}
@@ -487,7 +487,7 @@ void rpc_cancel(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, bool forget)
 {
 	struct trans *t;
 
-	TAILQ_FOREACH(t, &ep->trans, by_tid) {
+	TAILQ_FOREACH (t, &ep->trans, by_tid) {
 		if (t->cookie == cookie)
 			break;
 	}

@@ -40,13 +40,13 @@ struct trans {
 	struct rpc_body body;
 	enum trans_state state;
 	flip_addr dst;
-	uint32_t messid;	/* of the last message about it */
-	bool sent_request;	/* that message was the request */
-	bool busy;		/* the timer waits for a moving server, or a full one */
+	uint32_t messid;   /* of the last message about it */
+	bool sent_request; /* that message was the request */
+	bool busy;	   /* the timer waits for a moving server, or a full one */
 	bool cancelled, forgotten;
-	unsigned unsure;	/* copies of the request that may have arrived */
+	unsigned unsure; /* copies of the request that may have arrived */
 	unsigned tries, busy_tries, failovers, bounces, misses;
-	uint64_t deadline_us;	/* for finding a server */
+	uint64_t deadline_us; /* for finding a server */
 	uint64_t locate_us;
 };
 
@@ -92,7 +92,7 @@ struct rpc_ep {
 	void *owner;
 	uint32_t number;
 	bool taken, closed;
-	uint64_t tid;	   /* of the last transaction */
+	uint64_t tid; /* of the last transaction */
 	unsigned n_held, n_serves, n_ports;
 	TAILQ_HEAD(trans_queue, trans) trans;
 	struct htab trans_by_tid, clients;
@@ -126,7 +126,8 @@ struct rpc_ep *rpc_ep_wrap(struct rpc *r, struct flip_ep *flip, void *owner, uin
 void rpc_ep_reap(struct rpc *r, struct rpc_ep *ep);
 /* Sends a message without a body; returns its messid. */
 uint32_t rpc_say(struct rpc *r, struct rpc_ep *ep, flip_addr to, uint32_t loc, const struct rpc_hdr *h);
-uint32_t rpc_send(struct rpc *r, struct rpc_ep *ep, flip_addr to, const struct rpc_hdr *h, const struct rpc_body *body);
+uint32_t rpc_send(struct rpc *r, struct rpc_ep *ep, flip_addr to, const struct rpc_hdr *h,
+		  const struct rpc_body *body);
 
 /* client.c */
 struct trans *trans_new(struct rpc_ep *ep, uint64_t tid, uint64_t cookie, const struct rpc_body *body);

@@ -5,12 +5,12 @@
  *	magic (4) version (2) zero (2)  private address (8)  incarnation (4)  messid (4)  tid (8)
  *	ports (4): put-port (16)
  *	clients (4): address (8)  idle_us (8)  high (8)  window (RPC_WINDOW / 8)  owed (4): tid (8)  left_us (8)
- *	transactions (4): tid (8)  cookie (8)  port (16)  uid (4)  gid (4)  state (1)  flags (1)  zero (2)  unsure (4)
- *	                  dst (8)  locate_us (8)  length (4)  body
+ *	transactions (4): tid (8)  cookie (8)  port (16)  uid (4)  gid (4)  state (1)  flags (1)  zero (2)  unsure
+ *(4) dst (8)  locate_us (8)  length (4)  body
  *
- * A transaction of a client that is elsewhere keeps its number, so that its server recognises it; one of a server stays
- * with the old home, which holds the request or the reply, and is listed as owed, with the time that it is given for it.
- * When the endpoint comes back to a host that still owes something, the two become one again.
+ * A transaction of a client that is elsewhere keeps its number, so that its server recognises it; one of a server
+ *stays with the old home, which holds the request or the reply, and is listed as owed, with the time that it is
+ *given for it. When the endpoint comes back to a host that still owes something, the two become one again.
  */
 #include "rpc/core.h"
 
@@ -39,7 +39,7 @@ static size_t blob_size(const struct rpc_ep *ep)
 	size_t size = 44 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) + 16 * ep->n_serves;
 	const struct trans *t;
 
-	TAILQ_FOREACH(t, &ep->trans, by_tid)
+	TAILQ_FOREACH (t, &ep->trans, by_tid)
 		size += 68 + t->body.len;
 	return size;
 }
@@ -51,7 +51,8 @@ static void put_clients(struct wire_out *w, const struct rpc *r, const struct rp
 
 	wire_put_u32(w, ep->clients.n);
 	/* The least recently heard first: so they are added, and end up in the same order. */
-	TAILQ_FOREACH_REVERSE(c, &ep->client_lru, client_lru, lru) {
+	TAILQ_FOREACH_REVERSE(c, &ep->client_lru, client_lru, lru)
+	{
 		uint32_t owed = 0;
 
 		wire_put_u64(w, c->addr);
@@ -59,14 +60,14 @@ static void put_clients(struct wire_out *w, const struct rpc *r, const struct rp
 		wire_put_u64(w, c->window.high);
 		for (unsigned i = 0; i < RPC_WINDOW / 64; i++)
 			wire_put_u64(w, c->window.bits[i]);
-		LIST_FOREACH(s, &c->serves, list)
+		LIST_FOREACH (s, &c->serves, list)
 			owed++;
 		wire_put_u32(w, owed);
-		LIST_FOREACH(s, &c->serves, list) {
+		LIST_FOREACH (s, &c->serves, list) {
 			wire_put_u64(w, s->tid);
 			/* Several moves in a row do not make it more. */
-			wire_put_u64(w, s->elsewhere ? s->timer.due_us - MIN(s->timer.due_us, r->now_us) :
-						       ELSEWHERE_US);
+			wire_put_u64(w, s->elsewhere ? s->timer.due_us - MIN(s->timer.due_us, r->now_us)
+						     : ELSEWHERE_US);
 		}
 	}
 }
@@ -112,19 +113,19 @@ int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
 	wire_put_u32(&w, ep->flip->messid);
 	wire_put_u64(&w, ep->tid);
 	wire_put_u32(&w, ep->n_ports);
-	LIST_FOREACH(p, &ep->ports, ep_list)
+	LIST_FOREACH (p, &ep->ports, ep_list)
 		wire_put_bytes(&w, p->port.bytes, GW_PORT_LEN);
 	put_clients(&w, r, ep);
-	TAILQ_FOREACH(t, &ep->trans, by_tid)
+	TAILQ_FOREACH (t, &ep->trans, by_tid)
 		n++;
 	wire_put_u32(&w, n);
-	TAILQ_FOREACH(t, &ep->trans, by_tid)
+	TAILQ_FOREACH (t, &ep->trans, by_tid)
 		put_trans(&w, t);
 	if (w.bad || w.len != size) {
 		buf_unref(blob);
 		return -EOVERFLOW;
 	}
-	TAILQ_FOREACH(t, &ep->trans, by_tid)
+	TAILQ_FOREACH (t, &ep->trans, by_tid)
 		trans_suspend(r, t);
 	ep->taken = true;
 	ep->flip->state = FLIP_EP_BUSY;
@@ -277,8 +278,8 @@ static void adopt_client(struct rpc *r, struct rpc_ep *ep, struct rpc_ep *ghost,
 	}
 }
 
-/* This host was a home of the endpoint before and still owes replies in its name: they are the new one's from now on,
- * which is who the clients' answers reach. */
+/* This host was a home of the endpoint before and still owes replies in its name: they are the new one's from now
+ * on, which is who the clients' answers reach. */
 static void adopt_ghosts(struct rpc *r, struct rpc_ep *ep)
 {
 	struct rpc_ep *ghost, *next;
@@ -288,7 +289,7 @@ static void adopt_ghosts(struct rpc *r, struct rpc_ep *ep)
 		next = LIST_NEXT(ghost, list);
 		if (ghost == ep || ghost->flip->addr != ep->flip->addr)
 			continue;
-		TAILQ_FOREACH(c, &ghost->client_lru, lru)
+		TAILQ_FOREACH (c, &ghost->client_lru, lru)
 			adopt_client(r, ep, ghost, c);
 		server_forget_elsewhere(r, ghost);
 		if (!ghost->n_serves)
