@@ -98,44 +98,55 @@ static char *daemon_path(const struct host *h, const char *name)
 	return xasprintf("%s/../libexec/godwit/%s", h->bin, name);
 }
 
-/* In the child: its own cgroup, its log, a clean environment; then the daemon. */
-static void exec_daemon(const struct host *h, const char *name, char **env)
+/* In the child: its own cgroup, its log, a clean environment; then the daemon. Comes back with -errno. */
+static int exec_daemon(const struct host *h, const char *name, char **env)
 {
 	_cleanup_free_ char *procs = xasprintf(CGROUP "/%s/cgroup.procs", name);
 	_cleanup_free_ char *log = xasprintf("%s.log", name);
 	_cleanup_free_ char *program = daemon_path(h, name);
 	sigset_t none;
-	int fd = openat(LAB_FD_DIR, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
+	int fd = openat(LAB_FD_DIR, log, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644), r;
 
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)setsid();
 	for (; env && *env; env++)
 		(void)putenv(*env);
-	if (fd_write_file(AT_FDCWD, procs, "0") < 0 || fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
-		_exit(126);
+	r = fd_write_file(AT_FDCWD, procs, "0");
+	if (r < 0)
+		return r;
+	if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+		return -errno;
 	execl(program, name, NULL);
-	dprintf(STDERR_FILENO, "cannot run %s: %s\n", program, strerror(errno));
-	_exit(127);
+	return -errno;
 }
 
+/* Returns when the daemon has been exec'ed, so that whoever looks for it from now on finds it by its name: the
+ * pipe closes with that, or brings the reason why not. */
 static int start_daemon(struct host *h, size_t i, char **env, struct err *e)
 {
-	_cleanup_free_ char *program = daemon_path(h, h->daemons[i].name);
+	_cleanup_fd_ int said = -EBADF, say = -EBADF;
+	int ends[2], failed;
 	pid_t pid;
 
 	if (h->daemons[i].pid)
 		return err_set(e, -EALREADY, "%s runs already", h->daemons[i].name);
-	if (access(program, X_OK) < 0) {
-		log_warn("there is no %s", program);
-		return 0;
-	}
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return err_errno(e, "pipe");
+	said = ends[0];
+	say = ends[1];
 	pid = fork();
 	if (pid < 0)
 		return err_errno(e, "fork");
-	if (pid == 0)
-		exec_daemon(h, h->daemons[i].name, env);
+	if (pid == 0) {
+		failed = exec_daemon(h, h->daemons[i].name, env);
+		(void)!write(say, &failed, sizeof failed);
+		_exit(127);
+	}
+	fd_close(&say);
 	h->daemons[i].pid = pid;
+	if (fd_read_full(said, &failed, sizeof failed) == 0)
+		return err_code(e, failed, "cannot run %s", h->daemons[i].name);
 	return 0;
 }
 

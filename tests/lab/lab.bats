@@ -107,6 +107,17 @@ address() { "${L[@]}" ls --json | python3 -c 'import json,sys; print([h["address
 	reach h1 "$two"
 }
 
+@test "when up returns, everybody answers everybody, and after a restart too" {
+	"${L[@]}" up 6
+	for h in h1 h6; do
+		"${L[@]}" exec $h -- godwit hosts --json >"$BATS_TEST_TMPDIR/hosts"
+		[ "$(grep -c '"state": "up"' "$BATS_TEST_TMPDIR/hosts")" = 6 ]
+		"${L[@]}" restart $h
+		"${L[@]}" exec $h -- godwit hosts --json >"$BATS_TEST_TMPDIR/hosts"
+		[ "$(grep -c '"state": "up"' "$BATS_TEST_TMPDIR/hosts")" = 6 ]
+	done
+}
+
 @test "labs stand side by side" {
 	other=(timeout 60 godwit lab --prefix "x$P")
 	"${L[@]}" up 2
