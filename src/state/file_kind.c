@@ -270,6 +270,17 @@ static bool have_pty_stream(const struct state_source *s)
 	return false;
 }
 
+/* null, zero, full, random, urandom */
+bool file_device_moves(dev_t rdev)
+{
+	static const unsigned minors[] = { 3, 5, 7, 8, 9 };
+
+	for (size_t i = 0; i < ARRAY_LEN(minors); i++)
+		if (rdev == makedev(1, minors[i]))
+			return true;
+	return false;
+}
+
 static void classify_device(struct state_source *s, const struct fd_seen *seen, struct file_entry *f, char *name)
 {
 	unsigned major_nr = major(seen->st.st_rdev), minor_nr = minor(seen->st.st_rdev);
@@ -277,8 +288,7 @@ static void classify_device(struct state_source *s, const struct fd_seen *seen, 
 	settle_name(s->files, f, name, &seen->st);
 	if (S_ISBLK(seen->st.st_mode)) {
 		file_refuse(f, close_it, "it is the block device %u:%u (%s)", major_nr, minor_nr, name);
-	} else if (major_nr == 1 &&
-		   (minor_nr == 3 || minor_nr == 5 || minor_nr == 7 || minor_nr == 8 || minor_nr == 9)) {
+	} else if (file_device_moves(seen->st.st_rdev)) {
 		f->m->kind = KIND(DEVICE);
 		if (f->m->deleted)
 			file_refuse(f, close_it, "its device node %s was removed", name);

@@ -9,7 +9,7 @@
 #include <linux/magic.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/sysmacros.h>
+#include <sys/statfs.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -149,6 +149,13 @@ static bool is_process_text(const Godwit__Ckpt__OpenFile *m)
 	return m->fs_type == PROC_SUPER_MAGIC || m->fs_type == SYSFS_MAGIC;
 }
 
+static bool is_really_process_text(int fd)
+{
+	struct statfs fs;
+
+	return fstatfs(fd, &fs) == 0 && (fs.f_type == PROC_SUPER_MAGIC || fs.f_type == SYSFS_MAGIC);
+}
+
 /* A file that was opened after the description went out: the same name must lead to the same inode. */
 static int settle_late(struct state_target *d, struct file_home *h, struct err *e)
 {
@@ -162,6 +169,8 @@ static int settle_late(struct state_target *d, struct file_home *h, struct err *
 		return err_set(e, -EAGAIN,
 			       "%s was opened while the migration was prepared, and is not here; try again",
 			       h->m->path);
+	if (is_process_text(h->m) && !is_really_process_text(fd))
+		return err_set(e, -EBADMSG, "%s is no file of /proc or /sys", h->m->path);
 	if (!is_process_text(h->m) && !file_is_shared(d->files, h->m, &st) &&
 	    (h->m->writes || !file_is_same(h->m, &st, file_fsid(fd))))
 		return err_set(e, -EAGAIN,
@@ -182,6 +191,8 @@ static int open_regular(struct state_target *d, struct file_target *f, uint64_t 
 		if (r < 0)
 			return r;
 	}
+	if (is_process_text(f->m) && (flags & O_ACCMODE) != O_RDONLY)
+		return err_set(e, -EBADMSG, "%s is open for writing", f->m->path);
 	fd = file_reopen(h->base, flags);
 	if (fd == -EINVAL && (flags & O_DIRECT))
 		return err_set(e, fd, "%s is open with O_DIRECT, which the file system here does not have",
@@ -200,7 +211,7 @@ static int open_named(struct state_target *d, const Godwit__Ckpt__OpenFile *m, s
 		return err_code(e, base, "%s", m->path);
 	if (fstat(base, &st) < 0 || (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
 		return err_set(e, -ENOTSUP, "%s is something else here than at the source", m->path);
-	if (m->kind == KIND(DEVICE) && (st.st_rdev != m->rdev || major(st.st_rdev) != 1))
+	if (m->kind == KIND(DEVICE) && (st.st_rdev != m->rdev || !file_device_moves(st.st_rdev)))
 		return err_set(e, -ENODEV, "%s is another device here than at the source", m->path);
 	if (m->kind == KIND(PATH))
 		return steal_fd(&base);

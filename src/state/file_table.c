@@ -212,10 +212,53 @@ static int order_fd(const void *pa, const void *pb)
 	return a->fd < b->fd ? -1 : a->fd > b->fd;
 }
 
-static bool seen_same_description(const struct state_source *s, const struct fd_seen *a, const struct fd_seen *b)
+static int order_rank(const void *pa, const void *pb)
 {
-	return a->st.st_dev == b->st.st_dev && a->st.st_ino == b->st.st_ino &&
-	       syscall(SYS_kcmp, s->pid, s->pid, KCMP_FILE, a->fd, b->fd) == 0;
+	const struct fd_seen *a = pa, *b = pb;
+
+	if (a->st.st_dev != b->st.st_dev)
+		return a->st.st_dev < b->st.st_dev ? -1 : 1;
+	if (a->st.st_ino != b->st.st_ino)
+		return a->st.st_ino < b->st.st_ino ? -1 : 1;
+	return a->rank < b->rank ? -1 : a->rank > b->rank;
+}
+
+/* Compares neighbours, which says who is the same as whom. False if they are not in the kernel's order. */
+static bool mark_same(const struct state_source *s, struct fd_seen *list, size_t n)
+{
+	for (size_t i = 0; i < n; i++) {
+		long r;
+
+		list[i].same = false;
+		if (!i || list[i].st.st_dev != list[i - 1].st.st_dev || list[i].st.st_ino != list[i - 1].st.st_ino)
+			continue;
+		r = syscall(SYS_kcmp, s->pid, s->pid, KCMP_FILE, list[i - 1].fd, list[i].fd);
+		if (r != 0 && r != 1)
+			return false;
+		list[i].same = r == 0;
+	}
+	return true;
+}
+
+/* At the freeze the order is, most likely, what it was at the last look, and n comparisons show that. */
+static void sort_seen(struct state_source *s, struct fd_seen *list, size_t n)
+{
+	const struct file_table *t = s->files;
+
+	for (size_t i = 0; i < n; i++) {
+		const struct fd_seen *old =
+			t->n_fds ? bsearch(&list[i], t->fds, t->n_fds, sizeof *t->fds, order_fd) : NULL;
+
+		list[i].rank = old ? old->rank : UINT32_MAX;
+	}
+	if (n)
+		qsort(list, n, sizeof *list, order_rank);
+	if (!mark_same(s, list, n)) {
+		qsort_r(list, n, sizeof *list, order_seen, &s->pid);
+		(void)mark_same(s, list, n);
+	}
+	for (size_t i = 0; i < n; i++)
+		list[i].rank = (uint32_t)i;
 }
 
 /* The entry that stood at one of these numbers, if it still says the truth about them. */
@@ -350,7 +393,7 @@ static int group_entries(struct state_source *s, struct fd_seen *list, size_t *n
 		struct file_entry *f;
 		int r;
 
-		for (len = 1; i + len < *n && seen_same_description(s, &list[i], &list[i + len]);)
+		for (len = 1; i + len < *n && list[i + len].same;)
 			len++;
 		f = known_entry(t, &list[i], len);
 		if (!f) {
@@ -385,8 +428,7 @@ int file_table_look(struct state_source *s, bool stopped, struct err *e)
 	for (size_t i = 0; i < t->n_entries; i++)
 		t->entries[i]->seen = t->entries[i]->fd < 0;
 	pipe_forget_ends(t);
-	if (n)
-		qsort_r(list, n, sizeof *list, order_seen, &s->pid);
+	sort_seen(s, list, n);
 	r = group_entries(s, list, &n, stopped, e);
 	if (r < 0)
 		return r;

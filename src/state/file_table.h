@@ -26,6 +26,8 @@ struct fd_seen { /* a descriptor, as one look found it */
 	int owner_type, owner_pid, signal; /* F_GETOWN_EX, in our namespace; F_GETSIG */
 	uint32_t owner_ids[2];
 	struct stat st;
+	uint32_t rank; /* in the kernel's order, within one inode */
+	bool same;     /* description as the one before in that order */
 	struct file_entry *entry;
 };
 
@@ -102,6 +104,7 @@ void file_fill_stat(Godwit__Ckpt__OpenFile *m, const struct stat *st);
 void file_refuse(struct file_entry *f, const char *help, const char *fmt, ...)
 	__attribute__((format(printf, 3, 4)));
 void file_set_string(char **field, const char *text);
+bool file_device_moves(dev_t rdev);
 
 /* file_sock.c: "TCP connection to 1.2.3.4:80". `help` is set to a constant. */
 void file_sock_words(int fd, char *words, size_t len, const char **ret_help);
