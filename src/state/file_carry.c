@@ -19,6 +19,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/statvfs.h>
+#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -398,6 +399,9 @@ static int home_finish_copy(struct file_home *h, const Godwit__Ckpt__FilePart *l
 	(void)futimens(h->base, times);
 	if (h->writes && !h->m->deleted && fstat(h->base, &st) == 0)
 		file_lineage_note(h->m, &st);
+	/* Where the file system cannot, the copy is carried on for ever, which does no harm. */
+	if (!h->writes && !h->m->deleted)
+		(void)fsetxattr(h->base, FILE_ORIGIN_XATTR, h->m->path, strlen(h->m->path), 0);
 	return 0;
 }
 

@@ -25,7 +25,7 @@
 
 #define HASH_CACHE_DIR "/run/godwit"
 #define HASH_CACHE HASH_CACHE_DIR "/hashes"
-#define HASH_CACHE_MAX (8 << 20)
+#define HASH_CACHE_MAX (1 << 20)
 #define HASH_SETTLED_NS 2000000000 /* younger files may change again within one tick of their timestamps */
 
 struct hash_record {

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/statfs.h>
 #include <sys/sysmacros.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -206,8 +207,23 @@ static bool proc_file_is_simple(const struct state_source *s, const char *name, 
 	return strncmp(name, "/proc/", 6) == 0 && !(name[6] >= '0' && name[6] <= '9');
 }
 
-static void classify_regular(struct state_source *s, const struct fd_seen *seen, struct file_entry *f, char *name,
-			     const struct statfs *fs)
+/* A copy that was carried here has no name, but remembers the original's, which may be what the next host has. */
+static void remember_origin(struct file_entry *f, int here)
+{
+	char origin[FILE_PATH_MAX + 1];
+	ssize_t n = fgetxattr(here, FILE_ORIGIN_XATTR, origin, sizeof origin - 1);
+
+	if (n <= 0)
+		return;
+	origin[n] = '\0';
+	if (origin[0] != '/')
+		return;
+	file_set_string(&f->m->path, origin);
+	f->m->deleted = false;
+}
+
+static void classify_regular(struct state_source *s, const struct fd_seen *seen, int here, struct file_entry *f,
+			     char *name, const struct statfs *fs)
 {
 	f->m->kind = KIND(REGULAR);
 	f->m->writes = f->m->writes || (seen->flags & O_ACCMODE) != O_RDONLY;
@@ -226,6 +242,8 @@ static void classify_regular(struct state_source *s, const struct fd_seen *seen,
 			file_refuse(f, close_it, "it is %s, which means something else on another host", name);
 		return;
 	}
+	if (f->m->deleted && !f->m->writes)
+		remember_origin(f, here);
 	if (!f->m->deleted)
 		return;
 	refuse_words(f, magic_names, name);
@@ -392,7 +410,7 @@ int file_classify(struct state_source *s, const struct fd_seen *seen, int here, 
 	else if (S_ISDIR(seen->st.st_mode))
 		classify_directory(s, seen, f, name, &fs);
 	else if (S_ISREG(seen->st.st_mode))
-		classify_regular(s, seen, f, name, &fs);
+		classify_regular(s, seen, here, f, name, &fs);
 	else
 		return classify_anon(s, seen, f, name, e);
 	return 0;

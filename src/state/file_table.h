@@ -137,6 +137,9 @@ bool file_fs_is_network(uint32_t fs_type);
 /* One probe for each file system that a written file is on; into s->requirements. */
 int file_probe_make(struct state_source *s, struct err *e) must_check;
 
+/* On an unnamed copy: the name of the original. Only root may set or see it. */
+#define FILE_ORIGIN_XATTR "trusted.godwit.name"
+
 /* file_lineage.c */
 #define FILE_LINEAGE_LEN 16
 /* Gives every written file a lineage: its own if it came here as a carried one, else a new one. */
