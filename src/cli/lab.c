@@ -73,16 +73,12 @@ static int verb_up(struct lab *lab, const struct args *a, struct err *e)
 
 static int verb_down(struct lab *lab, const struct args *a, struct err *e)
 {
-	_cleanup_free_ char *lock = xasprintf("%s.lock", lab->dir);
 	int r = lab_remove(lab, e);
 
 	(void)a;
-	if (r < 0)
-		return r;
-	if (unlink(lock) < 0)
-		return err_errno(e, "%s", lock);
-	(void)rmdir(LAB_RUN); /* the last one turns off the light */
-	return 0;
+	if (r == 0)
+		lab_unlink_lock(lab);
+	return r;
 }
 
 static int verb_ls(struct lab *lab, const struct args *a, struct err *e)

@@ -56,6 +56,8 @@ void lab_done(struct lab *lab);
 void lab_list_add(char ***list, const char *text);
 /* Takes the lab's lock, waiting for whoever has it; lab_done gives it back. */
 int lab_lock(struct lab *lab, struct err *e) must_check;
+/* Removes the lock's file, for whoever leaves no lab behind. The lock itself is held on until lab_done. */
+void lab_unlink_lock(const struct lab *lab);
 /* Writes or reads lab.json. lab_load: -ENOENT if the lab is not (completely) up. */
 int lab_save(const struct lab *lab, struct err *e) must_check;
 int lab_load(struct lab *lab, struct err *e) must_check;

@@ -348,8 +348,12 @@ int lab_up(struct lab *lab, struct err *e)
 		return r;
 	catch_interrupts();
 	r = make_lab(lab, e);
-	if (r < 0 && lab_remove(lab, &ignored) < 0)
+	if (r == 0)
+		return 0;
+	if (lab_remove(lab, &ignored) < 0)
 		log_warn("%s", err_text(&ignored));
+	else
+		lab_unlink_lock(lab);
 	return r;
 }
 

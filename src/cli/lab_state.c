@@ -115,6 +115,14 @@ int lab_lock(struct lab *lab, struct err *e)
 	}
 }
 
+void lab_unlink_lock(const struct lab *lab)
+{
+	_cleanup_free_ char *path = xasprintf("%s.lock", lab->dir);
+
+	(void)unlink(path);
+	(void)rmdir(LAB_RUN); /* the last one turns off the light */
+}
+
 static json_t *list_json(char **list)
 {
 	json_t *a = json_array();
