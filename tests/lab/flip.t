@@ -39,7 +39,13 @@ said()
 	grep -q "$2" "$work/$1"
 }
 
+runs()
+{
+	[ -r "/proc/$(flipd_pid "$1")/status" ]
+}
+
 tap_log=$work/call
+check "flipd runs" eventually runs h1
 status=/proc/$(flipd_pid h1)/status
 check "flipd has no capability" grep -q '^CapEff:[[:space:]]*0*$' "$status"
 check "nor can it get one" grep -q '^CapBnd:[[:space:]]*0*$' "$status"
