@@ -35,7 +35,7 @@ enum gw_status {
 	GW_FAILURE = -1,    /* it is unknown whether the request was executed: the server or its host was lost */
 	GW_NOTFOUND = -2,   /* no server was found; the request was certainly not executed */
 	GW_BADADDRESS = -3, /* a buffer or length is impossible */
-	GW_ABORTED = -4,    /* a signal or gw_cancel broke the call off before a server had the request */
+	GW_ABORTED = -4,    /* a signal broke the call off before a server had the request */
 	GW_TRYAGAIN = -5,   /* out of some resource; the request was certainly not executed */
 	GW_BADPORT = -8,    /* the port is null, or may not be served by this user */
 	/* Replies of servers, in gw_hdr.command. */

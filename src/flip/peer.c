@@ -110,6 +110,8 @@ void peers_free(struct peers *p)
 		return;
 	for (uint32_t i = 1; i <= p->n; i++) {
 		queue_clear(p->peers[i]);
+		seal_session_done(&p->peers[i]->session);
+		seal_session_done(&p->peers[i]->next);
 		sodium_memzero(p->peers[i], sizeof(*p->peers[i]));
 		free(p->peers[i]);
 	}
@@ -182,8 +184,8 @@ void peers_hosts_end(struct peers *p, uint64_t now_us)
 			continue;
 		peer->revoked = true;
 		peer->have_session = peer->have_next = false;
-		sodium_memzero(&peer->session, sizeof(peer->session));
-		sodium_memzero(&peer->next, sizeof(peer->next));
+		seal_session_done(&peer->session);
+		seal_session_done(&peer->next);
 		timers_disarm(&p->timers, &peer->timer);
 		queue_clear(peer);
 		set_alive(p, peer, false, now_us);
@@ -250,7 +252,7 @@ static void send_data(struct peers *p, struct seal_session *s, const struct sock
 	wire_put_u32(&w, s->index);
 	wire_put_u64(&w, ++s->sent);
 	len = gather(d + PEER_DATA_HDR, iov, n);
-	seal_close(s->tx, s->sent, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len);
+	seal_close(&s->tx, s->sent, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len);
 	out(p, to, d, PEER_DATA_HDR + len + SEAL_TAG_LEN);
 }
 
@@ -270,7 +272,7 @@ static void send_hello(struct peers *p, struct peer *peer, const uint8_t echo[SE
 		return;
 	wire_put_u8(&w, T_HELLO);
 	wire_put_u8(&w, PEER_VERSION);
-	wire_put_u16(&w, 0);
+	wire_put_u16(&w, seal_ciphers());
 	wire_put_bytes(&w, p->id, PEER_ID_LEN);
 	wire_put_bytes(&w, peer->id, PEER_ID_LEN);
 	wire_put_bytes(&w, p->boot.public, SEAL_KEY_LEN);
@@ -387,6 +389,7 @@ static void heard(struct peers *p, struct peer *peer, const struct sockaddr_in *
 	}
 }
 
+/* Opens in place. */
 static ssize_t open_with(struct peers *p, struct seal_session *s, uint8_t *d, size_t len, uint64_t counter)
 {
 	ssize_t n;
@@ -395,15 +398,19 @@ static ssize_t open_with(struct peers *p, struct seal_session *s, uint8_t *d, si
 		p->stats.replayed++;
 		return -EALREADY;
 	}
-	n = seal_open(s->rx, counter, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len - PEER_DATA_HDR);
+	n = seal_open(&s->rx, counter, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len - PEER_DATA_HDR,
+		      d + PEER_DATA_HDR);
 	if (n >= 0)
 		replay_mark(&s->replay, counter);
 	return n;
 }
 
-static bool opens(const struct seal_session *s, const uint8_t *d, size_t len, uint64_t counter)
+/* Is it sealed under this session? Leaves the datagram as it is. */
+static bool opens(struct seal_session *s, const uint8_t *d, size_t len, uint64_t counter)
 {
-	return seal_check(s->rx, counter, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len - PEER_DATA_HDR);
+	uint8_t scratch[PEER_DATAGRAM_MAX];
+
+	return seal_open(&s->rx, counter, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len - PEER_DATA_HDR, scratch) >= 0;
 }
 
 static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d, size_t len, uint64_t now_us)
@@ -429,7 +436,9 @@ static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d,
 	s = &peer->session;
 	if (peer->have_next && !(peer->have_session && opens(s, d, len, counter)) &&
 	    opens(&peer->next, d, len, counter)) {
+		seal_session_done(s);
 		*s = peer->next;
+		peer->next = (struct seal_session) { 0 };
 		peer->have_session = true;
 		peer->have_next = false;
 		p->stats.sessions++;
@@ -456,10 +465,12 @@ static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint
 	struct wire_in w = wire_in(d, len);
 	const uint8_t *from_id, *to_id;
 	struct peer *peer;
+	unsigned ciphers;
 	uint32_t index;
 	bool knows_me;
 
-	(void)wire_skip(&w, 4);
+	(void)wire_skip(&w, 2);
+	ciphers = wire_get_u16(&w);
 	from_id = wire_skip(&w, PEER_ID_LEN);
 	to_id = wire_skip(&w, PEER_ID_LEN);
 	wire_get_bytes(&w, boot, sizeof(boot));
@@ -478,8 +489,10 @@ static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint
 	knows_me = !memcmp(echo, p->boot.public, sizeof(echo));
 	if (!(peer->have_session && !memcmp(peer->session.peer_boot, boot, sizeof(boot))) &&
 	    !(peer->have_next && !memcmp(peer->next.peer_boot, boot, sizeof(boot)))) {
+		peer->have_next = false;
+		seal_session_done(&peer->next);
 		if (seal_session_derive(&peer->next, &p->config.own, &p->boot, peer->public, boot,
-					p->config.cluster) < 0)
+					p->config.cluster, ciphers & seal_ciphers()) < 0)
 			return;
 		peer->next.index = index;
 		peer->have_next = true;

@@ -33,8 +33,18 @@ struct replay {
 	uint64_t bits[SEAL_WINDOW / 64];
 };
 
+/* Ciphers, as a mask of what a host can do. */
+enum seal_cipher { SEAL_CHACHA = 1, SEAL_AES = 2 };
+
+struct evp_cipher_ctx_st;
+
+/* One direction under one key. */
+struct seal_aead {
+	struct evp_cipher_ctx_st *ctx;
+};
+
 struct seal_session {
-	uint8_t tx[SEAL_KEY_LEN], rx[SEAL_KEY_LEN];
+	struct seal_aead tx, rx;
 	uint8_t peer_boot[SEAL_KEY_LEN];
 	uint32_t index; /* by which the peer knows us */
 	uint64_t sent;	/* counter of the last datagram; the first has 1 */
@@ -48,24 +58,27 @@ void seal_pair_from_secret(struct seal_pair *p, const uint8_t secret[SEAL_KEY_LE
 bool replay_test(const struct replay *w, uint64_t counter);
 void replay_mark(struct replay *w, uint64_t counter);
 
-/* -EKEYREJECTED if a public key is degenerate. */
+/* What this host's processor does well. */
+unsigned seal_ciphers(void);
+/* Loads what the ciphers need, while files can still be opened. */
+void seal_prepare(void);
+
+/* -EKEYREJECTED if a public key is degenerate. `ciphers`: what both sides can do. */
 int seal_session_derive(struct seal_session *s, const struct seal_pair *own, const struct seal_pair *own_boot,
 			const uint8_t peer[SEAL_KEY_LEN], const uint8_t peer_boot[SEAL_KEY_LEN],
-			const uint8_t cluster[SEAL_KEY_LEN]) must_check;
+			const uint8_t cluster[SEAL_KEY_LEN], unsigned ciphers) must_check;
+void seal_session_done(struct seal_session *s);
 /* The key that authenticates handshakes between two hosts. */
 int seal_hello_key(uint8_t out[SEAL_KEY_LEN], const struct seal_pair *own, const uint8_t peer[SEAL_KEY_LEN],
 		   const uint8_t cluster[SEAL_KEY_LEN]) must_check;
 
 /* In place: `text` grows by SEAL_TAG_LEN. The counter is the nonce and must be new. */
-void seal_close(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len, uint8_t *text,
+void seal_close(struct seal_aead *a, uint64_t counter, const uint8_t *ad, size_t ad_len, uint8_t *text,
 		size_t len);
-/* In place; `len` includes the tag. Returns the length of the text or -EBADMSG. */
-ssize_t seal_open(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len,
-		  uint8_t *text, size_t len) must_check;
-
-/* Would seal_open succeed? Leaves the text alone. */
-bool seal_check(const uint8_t key[SEAL_KEY_LEN], uint64_t counter, const uint8_t *ad, size_t ad_len,
-		const uint8_t *text, size_t len);
+/* From `text` to `out`, which may be the same; `len` includes the tag. Returns the length of the text or -EBADMSG;
+ * then what is in `out` must not be looked at. */
+ssize_t seal_open(struct seal_aead *a, uint64_t counter, const uint8_t *ad, size_t ad_len, const uint8_t *text,
+		  size_t len, uint8_t *out) must_check;
 
 /* The same under a long-lived key with a random nonce. */
 #define SEAL_NONCE_LEN 24

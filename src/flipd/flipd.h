@@ -60,7 +60,7 @@ struct local {
 
 struct flipd {
 	uv_loop_t loop;
-	uv_timer_t timer;
+	uv_timer_t timer, scan;
 	uv_signal_t sigterm, sigint, sighup;
 	uint64_t timer_us; /* when it fires */
 	char *etc, *run, *name, *address;

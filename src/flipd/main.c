@@ -183,6 +183,12 @@ static void on_signal(uv_signal_t *s, int signum)
 	flipd_work(d);
 }
 
+/* Interfaces come and go. */
+static void on_scan(uv_timer_t *t)
+{
+	net_scan(t->data);
+}
+
 static void start_signal(struct flipd *d, uv_signal_t *s, int signum)
 {
 	s->data = d;
@@ -229,6 +235,7 @@ static int start(struct flipd *d, struct err *e)
 	struct rpc_config c;
 	int err;
 
+	seal_prepare();
 	rpc_config_default(&c);
 	d->rpc = rpc_new(&c, &rpc_ops, d, now);
 	d->peers = peers_new(&d->peer_config, &peer_ops, d, now);
@@ -242,6 +249,9 @@ static int start(struct flipd *d, struct err *e)
 	d->timer_us = TIMERS_NEVER;
 	d->timer.data = d;
 	uv_timer_init(&d->loop, &d->timer);
+	d->scan.data = d;
+	uv_timer_init(&d->loop, &d->scan);
+	uv_timer_start(&d->scan, on_scan, SCAN_MS, SCAN_MS);
 	start_signal(d, &d->sigterm, SIGTERM);
 	start_signal(d, &d->sigint, SIGINT);
 	start_signal(d, &d->sighup, SIGHUP);
