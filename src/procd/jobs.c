@@ -71,6 +71,8 @@ static void on_handle_closed(uv_handle_t *handle)
 	if (--j->handles)
 		return;
 	godwit__procd__job_spec__free_unpacked(j->spec, NULL);
+	if (j->last_move)
+		godwit__procd__report__free_unpacked(j->last_move, NULL);
 	free(j);
 }
 

@@ -532,6 +532,26 @@ static void queue_signal(const struct job *j, const Godwit__Mover__LateSignal *s
 		(void)syscall(SYS_rt_sigqueueinfo, j->pid, info.si_signo, &info);
 }
 
+static void keep_report(struct migration_in *m, struct job *j, const Godwit__Procd__Report *x)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+
+	if (!x)
+		return;
+	len = godwit__procd__report__get_packed_size(x);
+	bytes = xmalloc(len);
+	(void)godwit__procd__report__pack(x, bytes);
+	j->last_move = godwit__procd__report__unpack(NULL, len, bytes);
+	j->arrived_us = now_us();
+	if (!j->last_move)
+		return;
+	if (m->commit_us) {
+		j->last_move->freeze_us += j->arrived_us - m->commit_us;
+		j->last_move->total_us += j->arrived_us - m->commit_us;
+	}
+}
+
 static void thaw(struct migration_in *m)
 {
 	const Godwit__Procd__Commit *q = m->commit->request->commit;
@@ -550,6 +570,7 @@ static void thaw(struct migration_in *m)
 		log_error("job %s: cannot be thawed", j->name);
 	j->state = JOB_RUNNING;
 	m->state = IN_THAWED;
+	keep_report(m, j, q->report);
 	m->commit = NULL;
 	migrate_die_at("commit", "destination");
 	answer_committed(m->p, c);
@@ -631,11 +652,14 @@ void migrate_in_commit(struct procd *p, struct call *c)
 	}
 	m->heard_us = now_us();
 	if (m->state == IN_THAWED) {
+		if (m->job && !m->job->last_move)
+			keep_report(m, m->job, c->request->commit->report);
 		answer_committed(p, c);
 	} else if (m->commit) {
 		call_refuse(c, -EAGAIN, "that is being done");
 	} else {
 		m->commit = c;
+		m->commit_us = now_us();
 		if (m->state == IN_BEGUN)
 			return; /* the mover's READY reached the other mover first; ours comes */
 		m->state = IN_COMMITTING;

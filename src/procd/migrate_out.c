@@ -17,7 +17,8 @@
 #include "procd/rpc.h"
 
 #define PULSE_MS 1000u
-#define WATCHER_PATIENCE 10	/* pulses, after which a watcher hears something even if there is nothing new */
+#define WATCHER_PATIENCE 10 /* pulses, after which a watcher hears something even if there is nothing new */
+#define REPEAT_WITHIN_US 60000000u
 #define SILENCE_MAX_US 6000000u /* of the destination's procd, before the record */
 
 /* --- life --- */
@@ -114,43 +115,41 @@ void out_tell_watchers(struct migration_out *m)
 	m->n_watchers = 0;
 }
 
-static size_t fill_timings(const struct migration_out *m, Godwit__Mover__Timing *list,
-			   Godwit__Mover__Timing **pointers)
+void out_fill_report(struct migration_out *m, struct out_report *ret)
 {
-	size_t n = 0;
+	Godwit__Procd__Report *x = &ret->report;
 
-	for (int i = STAGE_CHECK; i < STAGE_N; i++, n++) {
-		godwit__mover__timing__init(&list[n]);
-		list[n].name = (char *)(uintptr_t)migrate_stages[i].name;
-		list[n].us = m->stage_us[i];
-		pointers[n] = &list[n];
+	godwit__procd__report__init(x);
+	x->job = m->name;
+	x->source = m->p->settings.name;
+	x->destination = m->destination;
+	x->strategy = m->strategy;
+	x->freeze_us = m->at_us ? MAX(m->resumed_us ? m->resumed_us : now_us(), m->at_us) - m->at_us : 0;
+	x->total_us = now_us() - m->started_us;
+	x->sealed = m->sealed;
+	x->stages = ret->pointers;
+	for (int i = STAGE_CHECK; i < STAGE_N; i++, x->n_stages++) {
+		godwit__mover__timing__init(&ret->list[x->n_stages]);
+		ret->list[x->n_stages].name = (char *)(uintptr_t)migrate_stages[i].name;
+		ret->list[x->n_stages].us = m->stage_us[i];
+		ret->pointers[x->n_stages] = &ret->list[x->n_stages];
 	}
-	return n;
+	if (m->result) {
+		x->bytes = m->result->bytes;
+		x->pages = m->result->pages;
+		x->n_details = m->result->n_timings;
+		x->details = m->result->timings;
+	}
 }
 
 static void answer_report(struct migration_out *m)
 {
 	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
-	Godwit__Procd__Report x = GODWIT__PROCD__REPORT__INIT;
-	Godwit__Mover__Timing list[STAGE_N], *pointers[STAGE_N];
+	struct out_report report;
 
-	x.job = m->name;
-	x.source = m->p->settings.name;
-	x.destination = m->destination;
-	x.strategy = m->strategy;
-	x.freeze_us = m->at_us && m->resumed_us > m->at_us ? m->resumed_us - m->at_us : 0;
-	x.total_us = now_us() - m->started_us;
-	x.n_stages = fill_timings(m, list, pointers);
-	x.stages = pointers;
-	x.sealed = m->sealed;
-	if (m->result) {
-		x.bytes = m->result->bytes;
-		x.pages = m->result->pages;
-		x.n_details = m->result->n_timings;
-		x.details = m->result->timings;
-	}
+	out_fill_report(m, &report);
 	r.result_case = GODWIT__PROCD__REPLY__RESULT_REPORT;
-	r.report = &x;
+	r.report = &report.report;
 	for (size_t i = 0; i < m->n_calls; i++)
 		call_reply(m->calls[i], &r);
 	m->n_calls = 0;
@@ -426,6 +425,22 @@ void migrate_check(struct job *j, struct call *c)
 	begin(j, c, q->destination, true, q->carry, "");
 }
 
+/* Perhaps asked a second time, because the first answer got lost with the source's procd. */
+static void answer_is_here(struct job *j, struct call *c)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	char text[192];
+
+	(void)snprintf(text, sizeof text, "job %s is on %s already", j->name, j->p->settings.name);
+	r.code = -EALREADY;
+	r.text = text;
+	if (j->last_move && now_us() - j->arrived_us < REPEAT_WITHIN_US) {
+		r.result_case = GODWIT__PROCD__REPLY__RESULT_REPORT;
+		r.report = j->last_move;
+	}
+	call_reply(c, &r);
+}
+
 void migrate_start(struct job *j, struct call *c)
 {
 	const Godwit__Procd__Migrate *q = c->request->migrate;
@@ -433,7 +448,7 @@ void migrate_start(struct job *j, struct call *c)
 	if (!*q->destination || strlen(q->destination) >= GW_HOST_MAX)
 		call_refuse(c, -EINVAL, "to which host?");
 	else if (!strcmp(q->destination, j->p->settings.name))
-		call_refuse(c, -EALREADY, "job %s is on %s already", j->name, q->destination);
+		answer_is_here(j, c);
 	else
 		begin(j, c, q->destination, false, q->carry, q->strategy);
 }

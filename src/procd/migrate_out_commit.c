@@ -121,7 +121,13 @@ static void on_committed(void *arg, const Godwit__Procd__Reply *reply, int statu
 static void send_commit(struct migration_out *m)
 {
 	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Report *x = m->commit->report;
+	uint64_t frozen = now_us() - m->at_us;
 
+	if (x && m->at_us && frozen > x->freeze_us) {
+		x->total_us += frozen - x->freeze_us;
+		x->freeze_us = frozen;
+	}
 	q.op_case = GODWIT__PROCD__REQUEST__OP_COMMIT;
 	q.commit = m->commit;
 	if (rpc_ask(m->p, "procd@", m->destination, &q, COMMIT_LOCATE_MS, on_committed, m) == 0)

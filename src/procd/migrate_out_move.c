@@ -222,6 +222,7 @@ static void on_frozen(struct migration_out *m, const Godwit__Mover__Frozen *f)
 {
 	Godwit__Procd__Commit c = GODWIT__PROCD__COMMIT__INIT;
 	_cleanup_free_ uint8_t *bytes = NULL;
+	struct out_report report;
 	size_t len;
 
 	if (m->stage != STAGE_READY)
@@ -232,6 +233,9 @@ static void on_frozen(struct migration_out *m, const Godwit__Mover__Frozen *f)
 	c.streams = m->streams;
 	c.endpoint = m->endpoint;
 	c.incarnation = m->job->incarnation + 1;
+	out_fill_report(m, &report);
+	c.report = &report.report;
+	c.at_us = m->at_us;
 	len = godwit__procd__commit__get_packed_size(&c);
 	bytes = xmalloc(len);
 	(void)godwit__procd__commit__pack(&c, bytes);

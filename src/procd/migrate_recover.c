@@ -169,6 +169,7 @@ static void resume_commit(struct job *j, const Godwit__Journal__Record *r)
 	(void)snprintf(m->boot, sizeof m->boot, "%s", r->boot);
 	(void)snprintf(m->strategy, sizeof m->strategy, "eager");
 	take_commit(m, r->commit);
+	m->at_us = r->commit->at_us;
 	m->recorded = true;
 	m->stage = STAGE_COMMIT;
 	m->stage_started_us = now_us();

@@ -100,6 +100,7 @@ struct migration_in {
 	int fds[1 + STREAMS_MAX]; /* agent socket, stream ends, until the mover has them */
 	size_t n_fds;
 	Godwit__Shepherd__Blanked *ends;
+	uint64_t commit_us;  /* when COMMIT came */
 	unsigned installing; /* parts of the commit that are under way */
 	struct err e;
 	uv_timer_t pulse;
@@ -139,6 +140,11 @@ void out_fail(struct migration_out *m, int code, const char *fmt, ...) __attribu
 void out_undo_next(struct migration_out *m);
 /* All is over: answers the callers (with m->e, or the report) and lets go. */
 void out_finish(struct migration_out *m);
+struct out_report { /* a report with room for what it points to */
+	Godwit__Procd__Report report;
+	Godwit__Mover__Timing list[STAGE_N], *pointers[STAGE_N];
+};
+void out_fill_report(struct migration_out *m, struct out_report *ret);
 void out_tell_watchers(struct migration_out *m);
 void out_arm(struct migration_out *m, uint64_t ms);
 extern const struct mover_ops out_mover_ops;

@@ -65,7 +65,9 @@ struct job {
 	uv_poll_t gone;	       /* on the shepherd's pidfd */
 	uv_poll_t leader_gone; /* on the leader's, if it is not the shepherd's child */
 	bool watching;
-	unsigned handles; /* of the event loop that are still open */
+	unsigned handles;		  /* of the event loop that are still open */
+	Godwit__Procd__Report *last_move; /* that brought it here */
+	uint64_t arrived_us;
 	struct migration_out *out;
 	struct migration_in *in;
 	struct call *held[32]; /* requests that wait until it is known where the job is */
