@@ -23,20 +23,22 @@ static const struct stage *find_stage(const struct mover *m, Godwit__Mover__Move
 
 static int answer(struct mover *m, const struct stage *s, const Godwit__Mover__MoverMessage *in, struct err *e)
 {
-	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT;
+	Godwit__Mover__MoverMessage *out = xmalloc(sizeof *out);
 	struct err why = { 0 };
 	int err;
 
+	godwit__mover__mover_message__init(out);
 	log_debug("%s: %s", m->source ? "source" : "destination", s->name);
-	err = (m->source ? s->source : s->destination)(m, in, &out, &why);
+	err = (m->source ? s->source : s->destination)(m, in, out, &why);
 	if (err < 0) {
 		log_debug("%s failed: %s", s->name, err_text(&why));
-		return control_fail(m, &why, e);
+		err = control_fail(m, &why, e);
+	} else if (out->kind_case != GODWIT__MOVER__MOVER_MESSAGE__KIND__NOT_SET) {
+		stage_boundary(m, s->name);
+		err = control_send(m, out, e);
 	}
-	if (out.kind_case == GODWIT__MOVER__MOVER_MESSAGE__KIND__NOT_SET)
-		return 0;
-	stage_boundary(m, s->name);
-	return control_send(m, &out, e);
+	godwit__mover__mover_message__free_unpacked(out, NULL);
+	return err;
 }
 
 /* A message that a stage answers with Failed is not the end: procd says what comes next, and its going does, too.
