@@ -58,7 +58,7 @@ TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
 .PHONY: all deps demo check lint format bench install clean unit sim model lab-tests tools fuzz fuzz-build fuzz-smoke fuzzers
 .SECONDARY:
 
-all: $(PROG_BIN)
+all: $(PROG_BIN) $(BUILD)/libgodwit.a
 
 $(BUILD)/gen/proto/%.pb-c.c $(BUILD)/gen/proto/%.pb-c.h: proto/%.proto
 	@mkdir -p $(@D)
@@ -80,6 +80,13 @@ $(BUILD)/core.a: $(CORE_OBJ)
 # What the daemons are made of, for their unit tests.
 DAEMON_OBJ := $(filter-out %/main.o,$(call prog_obj,procd) $(call prog_obj,shepherd) $(call prog_obj,flipd))
 $(BUILD)/daemons.a: $(DAEMON_OBJ)
+	@rm -f $@
+	$(Q)ar rcs $@ $^
+
+# What a program needs that calls others through flipd: include/godwit.h, with libsodium.
+LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/client.o lib/frame.o rpc/header.o rpc/port.o \
+	base/err.o base/fd.o base/htab.o base/buf.o base/util.o)
+$(BUILD)/libgodwit.a: $(LIBGODWIT)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
@@ -207,6 +214,8 @@ install: all
 	install $(BUILD)/bin/godwit $(DESTDIR)$(PREFIX)/bin
 	install $(filter-out %/godwit,$(PROG_BIN)) $(DESTDIR)$(PREFIX)/libexec/godwit
 	install -m 644 $(wildcard include/godwit.h) $(DESTDIR)$(PREFIX)/include
+	install -d $(DESTDIR)$(PREFIX)/lib
+	install -m 644 $(BUILD)/libgodwit.a $(DESTDIR)$(PREFIX)/lib
 	$(foreach s,1 3 5 7 8,install -d $(DESTDIR)$(PREFIX)/share/man/man$(s)$(if $(wildcard man/*.$(s)), && \
 		install -m 644 $(wildcard man/*.$(s)) $(DESTDIR)$(PREFIX)/share/man/man$(s));)
 	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system

@@ -13,13 +13,16 @@
  *
  * A message longer than `frag` bytes travels as fragments that are each `frag` long, but the last.
  *
- * LOCATE   broadcast: who has dst (FLIP_F_PORT: who serves the 16-byte port in the data)? src is the asking flipd.
- * HEREIS   src is at the sender (FLIP_F_PORT: it serves the port in the data). An answer echoes messid; an
- *announcement (FLIP_F_ANNOUNCE) was not asked for. UNIDATA  data from src to dst. NOTHERE  with FLIP_F_LOCATE:
- *"not here" to a LOCATE that asked for such answers; else a UNIDATA packet comes back, its header (src and dst
- *swapped) without its data. BUSY     as NOTHERE: the address is here, but is being migrated; try again soon.
- * CREDIT   which fragments of a message have arrived: dst is its sender, data: number of fragments that
- *          arrived without a gap, then a bit for each one from there.
+ * - LOCATE: broadcast. Who has dst (FLIP_F_PORT: who serves the 16-byte port in the data)? src is the asking
+ *   flipd.
+ * - HEREIS: src is at the sender (FLIP_F_PORT: it serves the port in the data). An answer echoes messid; an
+ *   announcement (FLIP_F_ANNOUNCE) was not asked for.
+ * - UNIDATA: data from src to dst.
+ * - NOTHERE: with FLIP_F_LOCATE, "not here" to a LOCATE that asked for such answers; else a UNIDATA packet comes
+ *   back, its header (src and dst swapped) without its data.
+ * - BUSY: as NOTHERE, but the address is here and is being migrated; try again soon.
+ * - CREDIT: which fragments of a message have arrived. dst is its sender, data: number of fragments that arrived
+ *   without a gap, then a bit for each one from there.
  */
 
 #include <stdbool.h>

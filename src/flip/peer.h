@@ -5,15 +5,17 @@
 /*
  * The hosts of the cluster, and sealed datagrams between them. A core without I/O: datagrams in, datagrams out.
  *
- * Every datagram begins with type (1), version (1) and two bytes that depend on the type. Numbers are in network
- *order.
+ * Every datagram begins with type (1), version (1) and two bytes that depend on the type. Numbers are in
+ * network order.
  *
- * BROADCAST 1: zero (2)  key id of the sender (8)  nonce (24)  sealed under the cluster key: boot nonce (32)
- *	counter (8)  FLIP packet or nothing. Anyone who ever had the cluster key can make one: a hint, no more.
- *Without a packet it is a beacon: "I am here". HELLO 2: zero (2)  key ids of sender (8) and receiver (8)  boot
- *nonce of the sender (32)  boot nonce of the receiver as the sender knows it, or zeros (32)  index (4)  tag (16)
- *under the pair's hello key. DATA 3: flags (1) zero (1)  index (4): as the receiver's HELLO said  counter (8)
- *sealed under the session's key: a FLIP packet or nothing.
+ * - BROADCAST 1: zero (2)  key id of the sender (8)  nonce (24)  sealed under the cluster key: boot nonce (32)
+ *   counter (8)  FLIP packet or nothing. Anyone who ever had the cluster key can make one: a hint, no more.
+ *   Without a packet it is a beacon: "I am here".
+ * - HELLO 2: ciphers (2): 1 ChaCha20-Poly1305, 2 AES-256-GCM, which is taken if both can  key ids of sender (8)
+ *   and receiver (8)  boot nonce of the sender (32)  boot nonce of the receiver as the sender knows it, or zeros
+ *   (32)  index (4)  tag (16) under the pair's hello key.
+ * - DATA 3: flags (1) zero (1)  index (4): as the receiver's HELLO said  counter (8)  sealed under the session's
+ *   key: a FLIP packet or nothing.
  *
  * Handshake of A and B:
  *	A -> B	HELLO	(boot A, 0)		B derives a candidate session

@@ -17,15 +17,21 @@
  * again.
  *
  * Moving an endpoint, at the source S and the destination D:
- *   S gwc_endpoint_take    BUSY begins, and the communication state is copied out, in one step of flipd's event
- * loop. From here on flipd answers BUSY to whatever is addressed to the endpoint, port locates too: senders wait,
- * nothing fails. Requests that were delivered earlier (they may still be in the socket: they arrive before take's
- * callback) stay with this server. Answer them with gwc_reply as usual, before or after; their replies leave from
- * S. No new request arrives. D gwc_endpoint_install the blob becomes an endpoint here, with the next incarnation
- * and the same ports, and is announced: waiting senders try again at once. S gwc_endpoint_close   S forgets it
- * (after D has it); or, if the move failed: S gwc_endpoint_resume  BUSY ends, the endpoint goes on at S. Only if D
- * has not installed it. Client transactions of the endpoint that are under way when it is taken go along with the
- * blob and their callbacks at S get GWC_MOVED; at D their replies arrive through gwc_ops.orphan_reply.
+ *
+ * - S gwc_endpoint_take: BUSY begins, and the communication state is copied out, in one step of flipd's event
+ *   loop. From here on flipd answers BUSY to whatever is addressed to the endpoint, port locates too: senders
+ *   wait, nothing fails. Requests that were delivered earlier (they may still be in the socket: they arrive
+ *   before take's callback) stay with this server. Answer them with gwc_reply as usual, before or after; their
+ *   replies leave from S. No new request arrives.
+ * - D gwc_endpoint_install: the blob becomes an endpoint here, with the next incarnation and the same ports, and
+ *   is announced: waiting senders try again at once.
+ * - S gwc_endpoint_close: S forgets it, after D has it.
+ * - If the move failed, instead, and only if D has not installed it: S gwc_endpoint_resume. BUSY ends, the
+ *   endpoint goes on at S.
+ *
+ * Client transactions of the endpoint that are under way when it is taken go along with the blob: at D their
+ * replies arrive through gwc_ops.orphan_reply; at S their callbacks get GWC_MOVED when the endpoint is closed,
+ * and after gwc_endpoint_resume they simply go on. While it is taken no new ones can be started.
  *
  * When flipd goes away, every pending callback gets GW_FAILURE, then ops.disconnected is called once. Close the
  * client and open a new one (gwc_open fails with -ECONNREFUSED or -ENOENT until flipd is back); the new connection

@@ -7,8 +7,9 @@
  *
  *	cluster.key	32 random bytes that all hosts share, as hexadecimal digits
  *	host.key	this host's secret X25519 key, likewise
- *	hosts		a line per host: its name, a blank, its public key as hexadecimal digits; # begins a
- *comment
+ *	hosts		a line per host: its name, a blank, its public key as hexadecimal digits
+ *
+ * In hosts, # begins a comment.
  */
 
 #include <stdbool.h>

@@ -9,16 +9,16 @@
  *	WAIT    the server has it                         REPLY: done; FAIL: GW_FAILURE
  *
  * A request is not repeated blindly: if nothing is heard of it, RECEIVED asks whether it arrived. The answers are
- *ACK (it is being served), the REPLY, NAK (send it again) or FAIL (it was begun and is lost). In WAIT, ENQUIRE
- *asks now and then whether the server still works on it; ALIVE says yes.
+ * ACK (it is being served), the REPLY, NAK (send it again) or FAIL (it was begun and is lost). In WAIT, ENQUIRE
+ * asks now and then whether the server still works on it; ALIVE says yes.
  *
  * `unsure` counts the copies of the request that may have reached a server: each one sent adds one, each that came
  * back (NOTHERE, BUSY, or refused) takes one off. While it is zero nothing was executed: the transaction may go to
  * another server, or end with GW_NOTFOUND. Otherwise all that can be said at the end is GW_FAILURE.
  *
  * BUSY is not a failure: it restarts all counting, and the transaction is tried again after a short, growing time,
- *or at once when the new home is announced. Copies of one request carry one tid, and the server's window belongs
- *to its address and moves with it, so that a copy which arrived before the move is recognised after it.
+ * or at once when the new home is announced. Copies of one request carry one tid, and the server's window belongs
+ * to its address and moves with it, so that a copy which arrived before the move is recognised after it.
  */
 #include "rpc/core.h"
 

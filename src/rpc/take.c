@@ -5,12 +5,12 @@
  *	magic (4) version (2) zero (2)  private address (8)  incarnation (4)  messid (4)  tid (8)
  *	ports (4): put-port (16)
  *	clients (4): address (8)  idle_us (8)  high (8)  window (RPC_WINDOW / 8)  owed (4): tid (8)  left_us (8)
- *	transactions (4): tid (8)  cookie (8)  port (16)  uid (4)  gid (4)  state (1)  flags (1)  zero (2)  unsure
- *(4) dst (8)  locate_us (8)  length (4)  body
+ *	transactions (4): tid (8)  cookie (8)  port (16)  uid (4)  gid (4)  state (1)  flags (1)  zero (2)
+ *	                  unsure (4)  dst (8)  locate_us (8)  length (4)  body
  *
  * A transaction of a client that is elsewhere keeps its number, so that its server recognises it; one of a server
- *stays with the old home, which holds the request or the reply, and is listed as owed, with the time that it is
- *given for it. When the endpoint comes back to a host that still owes something, the two become one again.
+ * stays with the old home, which holds the request or the reply, and is listed as owed, with the time that it is
+ * given for it. When the endpoint comes back to a host that still owes something, the two become one again.
  */
 #include "rpc/core.h"
 
