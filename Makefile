@@ -85,7 +85,7 @@ $(BUILD)/daemons.a: $(DAEMON_OBJ)
 
 # What a program needs that calls others through flipd: include/godwit.h, with libsodium.
 LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/client.o lib/frame.o rpc/header.o rpc/port.o \
-	base/err.o base/fd.o base/htab.o base/buf.o base/util.o)
+	base/err.o base/fd.o base/htab.o base/buf.o base/log.o base/util.o)
 $(BUILD)/libgodwit.a: $(LIBGODWIT)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
