@@ -14,7 +14,7 @@ PREFIX ?= /usr/local
 CC := $(if $(shell command -v ccache 2>/dev/null),ccache )$(if $(filter default,$(origin CC)),gcc,$(CC))
 Q := $(if $(V),,@)
 
-PKGS := libuv libprotobuf-c libsodium libcrypto libmnl libseccomp libcap-ng jansson
+PKGS := libuv libprotobuf-c libsodium libcrypto libmnl libseccomp libcap-ng jansson libzstd
 WARN := -Wall -Wextra -Wshadow -Wvla -Wstrict-prototypes -Wmissing-prototypes -Wformat=2 -Wundef \
 	-Wpointer-arith -Wcast-qual -Wwrite-strings $(if $(CI),-Werror)
 , := ,
@@ -85,10 +85,10 @@ $(BUILD)/daemons.a: $(DAEMON_OBJ)
 
 # What a program needs that calls others through flipd: include/godwit.h, with libsodium.
 LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/client.o lib/frame.o rpc/header.o rpc/port.o \
-	base/err.o base/fd.o base/htab.o base/buf.o base/log.o base/util.o)
-$(BUILD)/libgodwit.a: $(LIBGODWIT) Makefile
+	base/err.o base/fd.o base/htab.o base/buf.o base/util.o)
+$(BUILD)/libgodwit.a: $(LIBGODWIT)
 	@rm -f $@
-	$(Q)ar rcs $@ $(LIBGODWIT)
+	$(Q)ar rcs $@ $^
 
 define program
 $(BUILD)/bin/$(1): $(call prog_obj,$(1)) $(BUILD)/core.a

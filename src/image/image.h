@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_IMAGE_IMAGE_H
+#define GW_IMAGE_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "image.pb-c.h"
+
+/*
+ * A checkpoint on disk: a directory, mode 0700, with an ELF core file PID.core for each process of the job. gdb
+ *opens them like any core; what gdb does not know is in one note of owner GODWIT, a godwit.image.Image.
+ *
+ *	ELF header | page contents, page-aligned | notes | program headers
+ *
+ * Page contents are sparse: a page that is zero is a hole. Each mapping is a PT_LOAD segment; of a file's private
+ * mapping only pages that differ from the file are there (gdb finds the others in the file, by NT_FILE), in
+ *segments of their own. Memory shared under several addresses lies there once, and all its segments point to it.
+ *Compressed contents are not in any segment: gdb needs the image expanded (image_copy).
+ *
+ * An image is written beside its final place and renamed when all of it is on the disk: a full disk or a crash
+ *leaves the old image, or none. It is written and read with the caller's rights. No symbolic link is followed
+ *below the path's last component but one. What is read is believed only after it was checked; every refusal names
+ *file and reason.
+ */
+
+#define IMAGE_VERSION 1u
+#define IMAGE_PROCESSES_MAX 4096u
+#define IMAGE_CHUNKS_MAX (1u << 22)
+#define IMAGE_MESSAGE_MAX (256u << 20)
+#define IMAGE_PAGE 4096u
+/* How many bytes at most are asked of a source, or given to a sink, at once. */
+#define IMAGE_CHUNK_MAX (256u << 10)
+
+/* --- writing --- */
+
+enum image_flag {
+	IMAGE_REPLACE = 1,  /* take the place of an image that is there */
+	IMAGE_COMPRESS = 2, /* zstd */
+};
+
+/* Page contents exist from `start` to `end`, page-aligned, in a space as in godwit.image.Chunk. */
+struct image_extent {
+	uint32_t space;
+	uint64_t start, end;
+};
+
+/* Copies `len` bytes (whole pages, at most IMAGE_CHUNK_MAX) from `start` of a space into `buf`. */
+typedef int image_source_fn(void *arg, uint32_t space, uint64_t start, void *buf, size_t len, struct err *e);
+
+/* One process as it goes into an image. The extents ascend by space, then start, and do not overlap. */
+struct image_process {
+	const Godwit__Ckpt__Process *process;
+	const struct image_extent *extents;
+	size_t n_extents;
+	image_source_fn *source;
+	void *arg;
+	/* For gdb only. */
+	int32_t parent;	     /* pid, as the job counts */
+	const uint8_t *vdso; /* process->memory->vdso_len bytes; NULL: not known */
+	const void *siginfo; /* 128 bytes: why it was stopped; NULL: not by a signal */
+};
+
+struct image_writer;
+
+/* Begins an image that will be at `path`, whose parent exists. -EEXIST if something is there and IMAGE_REPLACE was
+ * not given; something that is not an image is never replaced. `name` and `host` as in godwit.image.Image. */
+int image_create(const char *path, unsigned flags, const char *name, const char *host, struct image_writer **ret,
+		 struct err *e) must_check;
+/* Adds a process; the job's leader first. `job` has everything but processes (which may be there and are not
+ * looked at). */
+int image_add(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p,
+	      struct err *e) must_check;
+/* Puts it in its place, on disk. The writer is still to be freed. */
+int image_commit(struct image_writer *w, struct err *e) must_check;
+/* Removes what was written, unless it was committed. NULL is permitted. */
+void image_writer_free(struct image_writer *w);
+
+/* --- reading --- */
+
+struct image;
+
+/* Opens an image and checks everything but page contents and the meaning of the checkpoint message. -EBADMSG: it
+ * is damaged or hostile; -ENOENT, -ELOOP, -EACCES and so on as open() says. */
+int image_open(const char *path, struct image **ret, struct err *e) must_check;
+void image_close(struct image *im); /* NULL is permitted */
+
+/* The whole job, processes included, leader first. Valid until image_close(). */
+const Godwit__Ckpt__Job *image_job(const struct image *im);
+/* What the i-th file says of itself; i < image_job()->n_processes. */
+const Godwit__Image__Image *image_header(const struct image *im, size_t i);
+
+/* Takes `len` bytes of page contents, whole pages. Zero pages are given too if they were in an extent. */
+typedef int image_sink_fn(void *arg, uint32_t space, uint64_t start, const void *buf, size_t len, struct err *e);
+/* Gives all page contents of the i-th process, ascending by space and start, and checks them against the hash: an
+ * error
+ * (-EBADMSG) may come after everything has been given. `sink` NULL: only checks. */
+int image_pages(struct image *im, size_t i, image_sink_fn *sink, void *arg, struct err *e) must_check;
+
+/* Writes an open image anew, compressed or not. */
+int image_copy(struct image *im, const char *path, unsigned flags, struct err *e) must_check;
+
+#endif
