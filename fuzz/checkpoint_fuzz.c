@@ -64,10 +64,11 @@ int remote_read(const struct remote *r, raddr_t from, void *to, size_t len)
 	return 0;
 }
 
-raddr_t remote_agent_hole(const struct remote *r, const uint64_t (*busy)[2], size_t n_busy)
+raddr_t remote_hole(const struct remote *r, size_t size, const uint64_t (*busy)[2], size_t n_busy)
 {
 	uint64_t sum = 0;
 
+	(void)size;
 	(void)r;
 	for (size_t i = 0; i < n_busy; i++)
 		sum += busy[i][0] ^ busy[i][1];

@@ -19,6 +19,7 @@
 #include "base/wire.h"
 #include "checkpoint.pb-c.h"
 #include "flip/flip.h"
+#include "image/image.h"
 #include "lib/frame.h"
 #include "procd/journal.h"
 #include "rpc/rpc.h"
@@ -671,6 +672,64 @@ static void journals(struct seed *s)
 	(void)close(fd);
 }
 
+/* --- images --- */
+
+static int one_page(void *arg, uint32_t space, uint64_t start, void *buf, size_t len, struct err *e)
+{
+	(void)arg;
+	(void)space;
+	(void)start;
+	(void)e;
+	memset(buf, 'c', len);
+	return 0;
+}
+
+static void keep_core(struct seed *s, const char *dir, uint8_t how, const char *name)
+{
+	char *path = xasprintf("%s/12.core", dir);
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n;
+
+	put_int(s, how, 1);
+	n = read(fd, s->bytes + s->len, SEED_MAX - s->len);
+	s->len += n > 0 ? (size_t)n : 0;
+	save(s, "image", name);
+	(void)close(fd);
+	(void)unlink(path);
+	(void)rmdir(dir);
+	free(path);
+}
+
+static void images(struct seed *s)
+{
+	Godwit__Ckpt__Job *job = make_job();
+	struct image_extent x = { 0, 0x7f0000000000, 0x7f0000000000 + PAGE };
+	struct image_process p = {
+		.process = job->processes[0], .extents = &x, .n_extents = 1, .source = one_page
+	};
+
+	for (unsigned packed = 0; packed < 2; packed++) {
+		char dir[] = "/tmp/godwit-seed-XXXXXX", *path = xasprintf("%s/image", mkdtemp(dir));
+		struct image_writer *w = NULL;
+		struct image *im = NULL;
+		struct err e;
+
+		if (image_create(path, packed ? IMAGE_COMPRESS : 0, "web", "h1", &w, &e) < 0 ||
+		    image_add(w, job, &p, &e) < 0 || image_commit(w, &e) < 0 || image_open(path, &im, &e) < 0) {
+			(void)fprintf(stderr, "%s\n", err_text(&e));
+			exit(1);
+		}
+		put_int(s, 1, 1);
+		put_message(s, &image_header(im, 0)->base);
+		save(s, "image", packed ? "message-packed" : "message");
+		image_close(im);
+		image_writer_free(w);
+		keep_core(s, path, packed ? 2 : 0, packed ? "core-packed" : "core");
+		(void)rmdir(dir);
+		free(path);
+	}
+}
+
 int main(int argc, char **argv)
 {
 	static struct seed s;
@@ -688,6 +747,7 @@ int main(int argc, char **argv)
 	shepherd(&s);
 	frames(&s);
 	journals(&s);
+	images(&s);
 	put(&s, (const void *)getauxval(AT_SYSINFO_EHDR), 2 * PAGE);
 	save(&s, "vdso", "own");
 	return 0;

@@ -94,8 +94,7 @@ static int file_id(struct state_source *s, const struct vma *v, struct err *e)
 		return 0;
 	}
 	id = file_add_mapped(s, fd, writes, e);
-	/* While the process runs it may have mapped another file there by the time we open it. */
-	if (id >= 0 && (s->mm->frozen || st.st_ino == v->ino))
+	if (id >= 0)
 		remember_file(s->mm, at, (struct mm_file) { v->dev, v->ino, writes, (uint32_t)id });
 	return id;
 }
@@ -236,10 +235,7 @@ static int put_regions(struct state_source *s, Godwit__Ckpt__Memory *m, struct e
 		if (kind_of(mm->kinds[i]) == GODWIT__CKPT__REGION__KIND__NONE)
 			continue;
 		err = make_region(s, i, &h, &m->regions[m->n_regions++], e);
-		/* Unmapped since the list was read: the final message will not have it either. */
-		if (err == -ENOENT && !mm->frozen)
-			godwit__ckpt__region__free_unpacked(m->regions[--m->n_regions], NULL);
-		else if (err)
+		if (err)
 			return err;
 	}
 	return 0;
@@ -399,9 +395,15 @@ static int mm_check(struct state_source *s, struct err *e)
 
 static int mm_describe(struct state_source *s, struct err *e)
 {
-	int err = memory_source_describe(s->mm, e);
+	int err = -ENOENT;
 
-	return err ? err : fill(s, e);
+	/* A file that is unmapped between the look and the opening is -ENOENT: look again. */
+	for (int i = 0; i < 5 && err == -ENOENT; i++) {
+		err = memory_source_describe(s->mm, e);
+		if (!err)
+			err = fill(s, e);
+	}
+	return err;
 }
 
 static int mm_ask(struct state_source *s, struct batch *b, struct err *e)
