@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/kernel.h"
 #include "base/util.h"
+#include "inject/bpf_insn.h"
 #include "inject/peek_facts.h"
 
 #define RESTART_LEN 64 /* bytes of a restart block that we read */
@@ -23,29 +24,6 @@ struct peek {
 	int restart_prog, stack_prog, stack_map;
 	uint64_t *stack; /* the map, mapped: one word of nothing, then the thread's stack */
 };
-
-#define INSN(c, d, s, o, i)                                                                                       \
-	(struct bpf_insn)                                                                                         \
-	{                                                                                                         \
-		.code = (c), .dst_reg = (d), .src_reg = (s), .off = (o), .imm = (int)(i)                          \
-	}
-#define MOV_REG(d, s) INSN(BPF_ALU64 | BPF_MOV | BPF_X, d, s, 0, 0)
-#define MOV_IMM(d, i) INSN(BPF_ALU64 | BPF_MOV | BPF_K, d, 0, 0, i)
-#define ADD_IMM(d, i) INSN(BPF_ALU64 | BPF_ADD | BPF_K, d, 0, 0, i)
-#define LOAD64(d, s, o) INSN(BPF_LDX | BPF_MEM | BPF_DW, d, s, o, 0)
-#define LOAD32(d, s, o) INSN(BPF_LDX | BPF_MEM | BPF_W, d, s, o, 0)
-#define STORE64(d, s, o) INSN(BPF_STX | BPF_MEM | BPF_DW, d, s, o, 0)
-#define CALL(helper) INSN(BPF_JMP | BPF_CALL, 0, 0, 0, helper)
-#define CALL_KERNEL(id) INSN(BPF_JMP | BPF_CALL, 0, BPF_PSEUDO_KFUNC_CALL, 0, id)
-#define EXIT() INSN(BPF_JMP | BPF_EXIT, 0, 0, 0, 0)
-#define IF_NOT_ZERO(d, skip) INSN(BPF_JMP | BPF_JNE | BPF_K, d, 0, skip, 0)
-
-static int bpf(int what, union bpf_attr *attr)
-{
-	int r = (int)syscall(SYS_bpf, what, attr, sizeof *attr);
-
-	return r < 0 ? -errno : r;
-}
 
 static int load(const struct bpf_insn *insns, size_t n)
 {

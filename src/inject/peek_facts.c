@@ -45,6 +45,9 @@ static const struct {
 	{ FACT_FUTEX_RESTART, NULL, NULL, NULL, "futex_wait_restart" },
 	{ FACT_CPU_RESTART, NULL, NULL, NULL, "posix_cpu_nsleep_restart" },
 	{ FACT_ALARM_RESTART, NULL, NULL, NULL, "alarm_timer_nsleep_restart" },
+	{ FACT_ITER_VMA, "bpf_iter_task_vma", NULL, NULL, NULL },
+	{ FACT_VMA_START, NULL, "vm_area_struct", "vm_start", NULL },
+	{ FACT_VMA_FLAGS, NULL, "vm_area_struct", "vm_flags", NULL },
 };
 
 _Static_assert(ARRAY_LEN(sources) == FACT_N, "every fact has a source");
@@ -133,16 +136,24 @@ static void to_cache(const struct peek_facts *f, const char *boot)
 
 int peek_facts_get(struct peek_facts *f, struct err *e)
 {
-	_cleanup_free_ char *boot = boot_id();
+	static struct peek_facts known; /* a memo of what cannot change, not state */
+	_cleanup_free_ char *boot = NULL;
 	int err;
 
-	memset(f, 0, sizeof *f);
-	if (from_cache(f, boot))
+	*f = known;
+	if (f->v[FACT_ITER_VMA])
 		return 0;
+	boot = boot_id();
+	memset(f, 0, sizeof *f);
+	if (from_cache(f, boot)) {
+		known = *f;
+		return 0;
+	}
 	err = from_types(f, e);
 	if (err < 0)
 		return err;
 	from_symbols(f);
 	to_cache(f, boot);
+	known = *f;
 	return 0;
 }

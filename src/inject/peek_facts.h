@@ -6,7 +6,7 @@
 
 #include "base/err.h"
 
-/* Private to peek.c: where things are in this kernel. */
+/* For peek.c and peek_vma.c: where things are in this kernel. */
 
 enum peek_fact {
 	FACT_TASK_FROM_VPID, /* ids of kernel functions */
@@ -30,6 +30,9 @@ enum peek_fact {
 	FACT_FUTEX_RESTART,
 	FACT_CPU_RESTART,
 	FACT_ALARM_RESTART,
+	FACT_ITER_VMA,	/* the function that a program over mappings stands for */
+	FACT_VMA_START, /* offsets in struct vm_area_struct */
+	FACT_VMA_FLAGS,
 	FACT_N
 };
 

@@ -17,11 +17,11 @@
  *
  *   source                                        destination
  *   memory_source_new       at check              memory_target_new       when the blank is there
- *   memory_source_describe  the job runs          memory_target_prepare   blank has its regions: populate pages
- *   strategy->before        the job runs          strategy->before        (pre-copy sends here)
- *   memory_source_freeze    the job is stopped
- *   memory_send             after the checkpoint  memory_receive          regions have been corrected
- *   memory_source_verify    while D finishes      memory_target_finish    protections, locks, names
+ *   memory_source_describe  the job runs          mm_prepare (state/mm)   regions made, pages populated
+ *   strategy->send_before   the job runs          strategy->receive_before  (pre-copy will be here)
+ *   memory_source_freeze    the job is stopped    mm_restore              regions corrected
+ *   memory_send             after the checkpoint  memory_receive
+ *   memory_source_verify    while D finishes      mm_finish               protections, locks, names
  *
  * The two halves of each line meet on the stream; the strategy's name is agreed in the mover's first message.
  */
@@ -32,7 +32,7 @@ struct mm_target;   /* the destination's */
 struct memory_stats {
 	uint64_t pages; /* whose content was sent */
 	uint64_t bytes; /* of page content */
-	uint64_t zero;	/* pages found to be all zero and not sent */
+	uint64_t zero;	/* pages found to be all zero and not sent; a pumped page is not looked at */
 	uint64_t rounds;
 	/* Of the sender, may be NULL: called now and then, while the job is stopped. Must be quick. */
 	void (*tell)(void *arg, const struct memory_stats *stats);
@@ -61,8 +61,8 @@ const struct memory_strategy *memory_strategy_find(const char *name);
 int memory_source_new(pid_t pid, int proc, struct mm_snapshot **ret, struct err *e) must_check;
 void memory_source_free(struct mm_snapshot *s); /* NULL-safe */
 
-/* Fills `m`->regions with pages (and their flags) while the job runs. Everything in `m` is malloc'ed, as the
- * generated free expects. Called by src/state/mm.c, which adds the rest. */
+/* Finds mappings, their flags, shared objects and the pages that hold something (source.h) while the job runs: may
+ * be stale by the time it returns. src/state/mm.c makes the description of it. */
 int memory_source_describe(struct mm_snapshot *s, struct err *e) must_check;
 /* The same when every thread is stopped, as cheaply as can be; `r` is the stopped process. */
 int memory_source_freeze(struct mm_snapshot *s, struct remote *r, struct err *e) must_check;

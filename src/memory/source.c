@@ -4,10 +4,13 @@
  *
  * smaps is the only text that shows a mapping's flags (advice, locks, what it may become), and it walks every page
  * to print counts nobody here asked for: milliseconds for a large process. So it is read while the job runs; at
- * the freeze maps is read, and where line for line the mappings are those of the description, their flags are
- * taken from there. A flag that changed in between without a trace in maps (madvise over a whole mapping) is found
- * by memory_source_verify, which reads smaps once more while the destination is busy; the migration is then undone
- * and may be tried again. Locked memory shows in VmLck, so there the second look is made in the freeze.
+ * the freeze maps is read, and the flags are those of the description where the kernel's own, which a BPF program
+ * shows us, are still the same (source_flags.c).
+ *
+ * Without BPF they are taken from the description if maps is, line for line, what it was. A flag that changed
+ * without a trace in maps (madvise over a whole mapping) is then found by memory_source_verify, which reads smaps
+ * once more while the destination is busy; the migration is undone and may be tried again. Locked memory shows in
+ * VmLck, so there the second look is made in the freeze.
  *
  * Private memory is found by the page map, for all mappings of one kind in a row in one call. Shared anonymous
  * memory is an object of its own, which may hold pages that this process never touched: it is opened by map_files,
@@ -26,6 +29,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "inject/peek_vma.h"
 
 #define READ_TRIES 8
 #define FLAGS_CARRIED                                                                                             \
@@ -55,6 +59,7 @@ void memory_source_free(struct mm_snapshot *s)
 	extents_done(&s->pages);
 	extents_done(&s->guards);
 	scan_close(&s->scan);
+	peek_vma_free(s->peek);
 	fd_close(&s->maps);
 	fd_close(&s->smaps);
 	fd_close(&s->mem);
@@ -69,6 +74,7 @@ static void drop_snapshot(struct mm_snapshot **s)
 int memory_source_new(pid_t pid, int proc, struct mm_snapshot **ret, struct err *e)
 {
 	__attribute__((cleanup(drop_snapshot))) struct mm_snapshot *s = xcalloc(1, sizeof *s);
+	struct err why = { 0 };
 	int err;
 
 	s->pid = pid;
@@ -81,6 +87,8 @@ int memory_source_new(pid_t pid, int proc, struct mm_snapshot **ret, struct err 
 	err = scan_open(&s->scan, proc, e);
 	if (err)
 		return err;
+	if (peek_vma_open(pid, &s->peek, &why) < 0)
+		log_debug("flags of mappings are read from smaps: %s", err_text(&why));
 	*ret = steal_ptr(&s);
 	return 0;
 }
@@ -129,27 +137,33 @@ static char *object_name(const struct vma *v)
 
 static int object_add(struct mm_snapshot *s, const struct vma *v, struct err *e)
 {
+	_cleanup_fd_ int fd = mm_snapshot_open(s, v, false, e);
 	struct mm_object *o;
 	struct stat st;
-	void *map;
-	int fd = mm_snapshot_open(s, v, false, e);
+	void *map = NULL;
+	uint64_t size;
 
 	if (fd < 0)
 		return fd;
-	s->objects = xrealloc(s->objects, (s->n_objects + 1) * sizeof *s->objects);
-	o = &s->objects[s->n_objects++];
-	*o = (struct mm_object) { .id = (uint32_t)s->n_objects, .dev = v->dev, .ino = v->ino, .fd = fd };
 	if (fstat(fd, &st) < 0)
 		return err_errno(e, "shared memory at %llx", (unsigned long long)v->start);
-	o->size = ALIGN_UP((uint64_t)st.st_size, PAGE_BYTES);
-	o->name = object_name(v);
-	o->seals = fcntl(fd, F_GET_SEALS);
-	if (!o->size)
-		return 0;
-	map = mmap(NULL, o->size, PROT_READ, MAP_SHARED, fd, 0);
+	/* 1 we read the list  2 the process maps something else there  3 we open that */
+	if (st.st_ino != v->ino || st.st_dev != v->dev)
+		return err_set(e, -ENOENT, "shared memory at %llx is gone", (unsigned long long)v->start);
+	size = ALIGN_UP((uint64_t)st.st_size, PAGE_BYTES);
+	if (size)
+		map = mmap(NULL, size, PROT_READ, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED)
-		return err_errno(e, "mapping shared memory of %llu bytes", (unsigned long long)o->size);
-	o->map = map;
+		return err_errno(e, "mapping shared memory of %llu bytes", (unsigned long long)size);
+	s->objects = xrealloc(s->objects, (s->n_objects + 1) * sizeof *s->objects);
+	o = &s->objects[s->n_objects++];
+	*o = (struct mm_object) { .id = ++s->last_id,
+				  .dev = v->dev,
+				  .ino = v->ino,
+				  .size = size,
+				  .name = object_name(v),
+				  .fd = steal_fd(&fd),
+				  .map = map };
 	return 0;
 }
 
@@ -173,6 +187,29 @@ static int object_scan(struct mm_object *o, struct err *e)
 	return 0;
 }
 
+/* Those that nobody maps any more: we must not keep their memory alive. */
+static void forget_unused(struct mm_snapshot *s)
+{
+	size_t to = 0;
+
+	for (size_t i = 0; i < s->n_objects; i++)
+		s->objects[i].used = false;
+	for (size_t i = 0; i < s->vmas.n; i++) {
+		struct mm_object *o =
+			s->kinds[i] == VMA_KIND_ANON_SHARED ? mm_snapshot_object(s, &s->vmas.v[i]) : NULL;
+
+		if (o)
+			o->used = true;
+	}
+	for (size_t i = 0; i < s->n_objects; i++) {
+		if (s->objects[i].used)
+			s->objects[to++] = s->objects[i];
+		else
+			object_done(&s->objects[i]);
+	}
+	s->n_objects = to;
+}
+
 static int find_objects(struct mm_snapshot *s, struct err *e)
 {
 	for (size_t i = 0; i < s->vmas.n; i++) {
@@ -181,9 +218,13 @@ static int find_objects(struct mm_snapshot *s, struct err *e)
 		if (s->kinds[i] != VMA_KIND_ANON_SHARED || mm_snapshot_object(s, &s->vmas.v[i]))
 			continue;
 		err = object_add(s, &s->vmas.v[i], e);
-		if (err < 0)
+		/* It was unmapped since the list was read: not part of a description then. */
+		if (err == -ENOENT && !s->frozen)
+			s->kinds[i] = VMA_KIND_NONE;
+		else if (err < 0)
 			return err;
 	}
+	forget_unused(s);
 	for (size_t i = 0; i < s->n_objects; i++) {
 		int err = object_scan(&s->objects[i], e);
 
@@ -260,10 +301,17 @@ static int read_list(struct vma_list *l, int fd, struct err *e)
 
 int memory_source_describe(struct mm_snapshot *s, struct err *e)
 {
+	struct mm_raw before, after;
 	int err = read_locked(s, e);
 
-	if (!err)
-		err = read_list(&s->vmas, s->smaps, e);
+	if (err)
+		return err;
+	mm_flags_read(s, &before);
+	err = read_list(&s->vmas, s->smaps, e);
+	mm_flags_read(s, &after);
+	mm_flags_note(&s->vmas, &before, &after);
+	mm_raw_done(&before);
+	mm_raw_done(&after);
 	if (err)
 		return err;
 	classify_all(s);
@@ -306,21 +354,6 @@ static void note_lock_future(struct mm_snapshot *s, const struct vma_list *l, ui
 	s->lock_future_on_fault = s->lock_future && v->flags & VMA_LOCKONFAULT;
 }
 
-/* Takes the flags of the description if nothing else has changed. */
-static bool carry_flags(const struct vma_list *from, struct vma_list *to)
-{
-	if (from->n != to->n)
-		return false;
-	for (size_t i = 0; i < to->n; i++) {
-		if (!vma_same_place(&from->v[i], &to->v[i]))
-			return false;
-		to->v[i].flags = from->v[i].flags;
-		to->v[i].pkey = from->v[i].pkey;
-		to->v[i].has_flags = from->v[i].has_flags;
-	}
-	return true;
-}
-
 static int look_again(struct mm_snapshot *s, uint64_t agent, struct vma_list *now, struct err *e)
 {
 	int err = vma_list_read(now, s->smaps, e);
@@ -350,6 +383,7 @@ static int refuse_newcomers(const struct mm_snapshot *s, struct err *e)
 int memory_source_freeze(struct mm_snapshot *s, struct remote *r, struct err *e)
 {
 	struct vma_list now = { 0 };
+	struct mm_raw raw;
 	uint64_t agent = r->agent.a;
 	int err = read_locked(s, e);
 
@@ -357,11 +391,15 @@ int memory_source_freeze(struct mm_snapshot *s, struct remote *r, struct err *e)
 		err = vma_list_read(&now, s->maps, e);
 	if (err)
 		return err;
+	mm_flags_read(s, &raw);
+	mm_flags_note(&now, &raw, &raw);
+	mm_raw_done(&raw);
 	if (agent)
 		cut_out(&now, agent, agent + remote_agent_size());
-	s->looked_twice = s->locked_kb || !carry_flags(&s->vmas, &now);
-	if (s->looked_twice)
+	if (s->locked_kb || !mm_flags_carry(s, &now, &s->certain)) {
 		err = look_again(s, agent, &now, e);
+		s->certain = true;
+	}
 	vma_list_done(&s->vmas);
 	s->vmas = now;
 	s->frozen = true;
@@ -381,7 +419,7 @@ int memory_source_verify(struct mm_snapshot *s, struct err *e)
 	struct vma_list now = { 0 };
 	int err = 0;
 
-	if (s->looked_twice)
+	if (s->certain)
 		return 0;
 	err = look_again(s, s->agent, &now, e);
 	if (!err && now.n != s->vmas.n)

@@ -48,6 +48,7 @@ struct vma {
 	uint32_t flags;	   /* enum vma_flag */
 	uint32_t pkey;	   /* protection key, 0 the default */
 	uint64_t dev, ino; /* 0, 0: anonymous */
+	uint64_t raw;	   /* the kernel's own flags, only good for comparing; 0: not known */
 	uint64_t resident; /* bytes that smaps calls resident or swapped; only with has_flags */
 	const char *path;  /* as the kernel shows it, "\n" unescaped; "": none. Lives in the list's text */
 };

@@ -190,6 +190,7 @@ static void answer_begun(struct migration_in *m)
 	r.result_case = GODWIT__PROCD__REPLY__RESULT_BEGUN;
 	r.begun = &b;
 	m->state = IN_BEGUN;
+	migrate_die_at("prepare", "destination");
 	m->heard_us = now_us();
 	call_reply(m->begin, &r);
 	m->begin = NULL;
@@ -302,6 +303,7 @@ static void on_checked(struct migration_in *m, const Godwit__Mover__Checked *c)
 	if (m->state != IN_CHECKING || !m->begin)
 		return;
 	if (!c->n_problems && !m->asked->check_only) {
+		migrate_die_at("check", "destination");
 		prepare(m);
 		return;
 	}

@@ -94,7 +94,8 @@ static int file_id(struct state_source *s, const struct vma *v, struct err *e)
 		return 0;
 	}
 	id = file_add_mapped(s, fd, writes, e);
-	if (id >= 0)
+	/* While the process runs it may have mapped another file there by the time we open it. */
+	if (id >= 0 && (s->mm->frozen || st.st_ino == v->ino))
 		remember_file(s->mm, at, (struct mm_file) { v->dev, v->ino, writes, (uint32_t)id });
 	return id;
 }
@@ -235,7 +236,10 @@ static int put_regions(struct state_source *s, Godwit__Ckpt__Memory *m, struct e
 		if (kind_of(mm->kinds[i]) == GODWIT__CKPT__REGION__KIND__NONE)
 			continue;
 		err = make_region(s, i, &h, &m->regions[m->n_regions++], e);
-		if (err)
+		/* Unmapped since the list was read: the final message will not have it either. */
+		if (err == -ENOENT && !mm->frozen)
+			godwit__ckpt__region__free_unpacked(m->regions[--m->n_regions], NULL);
+		else if (err)
 			return err;
 	}
 	return 0;
@@ -395,15 +399,9 @@ static int mm_check(struct state_source *s, struct err *e)
 
 static int mm_describe(struct state_source *s, struct err *e)
 {
-	int err = -ENOENT;
+	int err = memory_source_describe(s->mm, e);
 
-	/* A file that is unmapped between the look and the opening is -ENOENT: look again. */
-	for (int i = 0; i < 5 && err == -ENOENT; i++) {
-		err = memory_source_describe(s->mm, e);
-		if (!err)
-			err = fill(s, e);
-	}
-	return err;
+	return err ? err : fill(s, e);
 }
 
 static int mm_ask(struct state_source *s, struct batch *b, struct err *e)

@@ -17,7 +17,7 @@ for at in ${*:-$cases}; do
 	host=$([ "$side" = source ] && echo h1 || echo h2)
 	job=$(echo "$at" | tr : -)
 	start_counting "$job" || { ok 1 "$at: the job starts"; continue; }
-	lab restart $host procd --env "GODWIT_PROCD_DIE_AT=$at" 2>"$work/lab.err" || diag "$(cat "$work/lab.err")"
+	restart_procd $host "$job" --env "GODWIT_PROCD_DIE_AT=$at"
 	on h3 timeout 100 godwit migrate "$job" h2 >"$work/$job.migrate" 2>&1 &
 	migrate=$!
 	until_true 20 procd_gone $host

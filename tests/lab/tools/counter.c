@@ -2,14 +2,23 @@
 /*
  * counter LINES MS [THREADS]: prints numbered lines, one every so many milliseconds, so that a line lost, doubled
  * or out of order shows; and keeps further threads busy with short calls and sleeps. A copy of it that ran a
- * moment where it should not would print, too.
+ * moment where it should not would print, too. SIGTERM ends it after a line, with status 0.
  */
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include <unistd.h>
+
+static volatile sig_atomic_t ended;
+
+static void on_term(int sig)
+{
+	(void)sig;
+	ended = 1;
+}
 
 static void *busy(void *arg)
 {
@@ -30,14 +39,23 @@ int main(int argc, char **argv)
 {
 	int lines = argc > 1 ? atoi(argv[1]) : 100, ms = argc > 2 ? atoi(argv[2]) : 10;
 	int threads = argc > 3 ? atoi(argv[3]) : 2;
+	struct sigaction act = { .sa_handler = on_term, .sa_flags = SA_RESTART };
 	pthread_t thread;
+	sigset_t term;
 
+	sigaction(SIGTERM, &act, NULL);
+	sigemptyset(&term);
+	sigaddset(&term, SIGTERM);
+	pthread_sigmask(SIG_BLOCK, &term, NULL); /* in the others, so that this thread gets it */
 	for (int i = 0; i < threads; i++)
 		if (pthread_create(&thread, NULL, busy, NULL))
 			return 2;
-	for (int i = 0; i < lines; i++) {
-		if (printf("line %d\n", i) < 0 || fflush(stdout) || poll(NULL, 0, ms))
+	pthread_sigmask(SIG_UNBLOCK, &term, NULL);
+	for (int i = 0; i < lines && !ended; i++) {
+		if (printf("line %d\n", i) < 0 || fflush(stdout))
 			return 3;
+		if (poll(NULL, 0, ms) && !ended)
+			return 4;
 	}
 	return 0;
 }
