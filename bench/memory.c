@@ -110,7 +110,7 @@ static void take(struct remote *r, pid_t pid, bool blank)
 /* The destination: a process of its own that receives once for each byte on `go`. */
 static void __attribute__((noreturn)) be_target(int listener, size_t bytes, bool sealed, int rounds)
 {
-	struct memory_stats stats;
+	struct memory_stats stats = { 0 };
 	struct mm_target *t;
 	struct stream *s;
 	struct remote r;
@@ -138,7 +138,7 @@ static void __attribute__((noreturn)) be_target(int listener, size_t bytes, bool
 
 static void measure(size_t bytes, bool sealed, int rounds, uint64_t *us)
 {
-	struct memory_stats stats;
+	struct memory_stats stats = { 0 };
 	struct mm_snapshot *snapshot;
 	struct stream *s;
 	struct remote r;

@@ -49,7 +49,8 @@ static int load_program(const struct peek_facts *f)
 
 static int link_program(int prog, pid_t pid)
 {
-	union bpf_iter_link_info info = { .task = { .tid = (uint32_t)pid } };
+	/* By process: for a single thread the kernel (6.18) starts over at each read, for ever. */
+	union bpf_iter_link_info info = { .task = { .pid = (uint32_t)pid } };
 	union bpf_attr attr = { .link_create = { .prog_fd = (uint32_t)prog,
 						 .attach_type = BPF_TRACE_ITER,
 						 .iter_info = (uint64_t)(uintptr_t)&info,
@@ -108,6 +109,8 @@ int peek_vma_read(struct peek_vma *p, struct vma_raw **ret, size_t *ret_n)
 			return -errno;
 		if (!n)
 			break;
+		if (used && list[used / sizeof *list].start <= list[used / sizeof *list - 1].start)
+			return -EIO;
 		used += (size_t)n;
 		if (used > VMAS_MAX * sizeof *list)
 			return -EFBIG;

@@ -192,7 +192,7 @@ static int tell(int fd, const struct lie *l)
 static void check_lie(const struct lie *l)
 {
 	struct remote self = { .pid = getpid() };
-	struct memory_stats stats;
+	struct memory_stats stats = { 0 };
 	struct mm_target *t;
 	struct stream *s;
 	struct err e = { 0 };
