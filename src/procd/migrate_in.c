@@ -519,7 +519,8 @@ static void queue_signal(const struct job *j, const Godwit__Mover__LateSignal *s
 	pid_t tid = s->tid ? host_tid(j->pid, s->tid) : 0;
 	siginfo_t info = { 0 };
 
-	if (s->siginfo.len > sizeof info || (s->tid && !tid))
+	/* Without a pid, kill() would mean a whole group of processes: our own. */
+	if (j->pid <= 0 || !s->siginfo.len || s->siginfo.len > sizeof info || (s->tid && !tid))
 		return;
 	memcpy(&info, s->siginfo.data, s->siginfo.len);
 	if (info.si_signo < 1 || info.si_signo >= NSIG)

@@ -41,9 +41,11 @@ static void keep_checked(struct migration_out *m, const Godwit__Mover__Checked *
 {
 	m->bytes = c->bytes;
 	m->progress_total = c->bytes;
+	free(m->requirements.data);
 	m->requirements.data = xmalloc(c->requirements.len);
 	m->requirements.len = c->requirements.len;
-	memcpy(m->requirements.data, c->requirements.data, c->requirements.len);
+	if (c->requirements.len)
+		memcpy(m->requirements.data, c->requirements.data, c->requirements.len);
 }
 
 static void keep_problems(struct migration_out *m, Godwit__Mover__Problem **list, size_t n)
