@@ -132,9 +132,9 @@ $(BUILD)/fuzz/%: fuzz/%.c $(wildcard fuzz/*.h) $(BUILD)/daemons.a $(BUILD)/core.
 	@echo "  LD $@"
 	$(Q)$(CC) $(CFLAGS) -fsanitize=fuzzer $(LDFLAGS) -Wl,--allow-multiple-definition -Ifuzz -MD -MP -o $@ $< \
 		$(BUILD)/daemons.a $(BUILD)/core.a $(LIBS)
-$(BUILD)/fuzz/seeds: fuzz/seeds.c $(BUILD)/daemons.a $(BUILD)/core.a
+$(BUILD)/fuzz/seeds: fuzz/seeds.c fuzz/seeds_daemons.c fuzz/seeds.h $(BUILD)/daemons.a $(BUILD)/core.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(BUILD)/daemons.a $(BUILD)/core.a $(LIBS)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Ifuzz -o $@ $(filter %.c,$^) $(BUILD)/daemons.a $(BUILD)/core.a $(LIBS)
 fuzzers: $(FUZZ_BIN) $(BUILD)/fuzz/seeds
 
 tools: $(UNIT_BIN) $(SIM_BIN) $(VICTIM_BIN) $(TOOL_BIN)

@@ -3,91 +3,9 @@
  * Makes the seeds of the corpora that nobody wants to write by hand: `build-fuzz/fuzz/seeds fuzz/corpus`. Small
  * ones, which show the fuzzers the shapes of what they are to spoil.
  */
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <sodium.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/auxv.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "seeds.h"
 
-#include "base/util.h"
-#include "base/wire.h"
-#include "checkpoint.pb-c.h"
-#include "flip/flip.h"
-#include "image/image.h"
-#include "lib/frame.h"
-#include "procd/journal.h"
-#include "rpc/rpc.h"
-#include "shepherd.pb-c.h"
-
-#define PAGE 4096u
-#define SEED_MAX 65536u
-
-static const char *root;
-
-struct seed {
-	uint8_t bytes[SEED_MAX];
-	size_t len;
-};
-
-static void put(struct seed *s, const void *bytes, size_t len)
-{
-	if (len > SEED_MAX - s->len)
-		abort();
-	memcpy(s->bytes + s->len, bytes, len);
-	s->len += len;
-}
-
-/* Little-endian, as fuzz_get reads. */
-static void put_int(struct seed *s, uint64_t x, unsigned bytes)
-{
-	put(s, &x, bytes);
-}
-
-static void put_message(struct seed *s, const ProtobufCMessage *m)
-{
-	size_t len = protobuf_c_message_get_packed_size(m);
-
-	if (len > SEED_MAX - s->len)
-		abort();
-	s->len += protobuf_c_message_pack(m, s->bytes + s->len);
-}
-
-static void put_counted(struct seed *s, const ProtobufCMessage *m)
-{
-	put_int(s, protobuf_c_message_get_packed_size(m), 2);
-	put_message(s, m);
-}
-
-static void save(struct seed *s, const char *target, const char *name)
-{
-	char *dir = xasprintf("%s/%s", root, target), *path = xasprintf("%s/%s", dir, name);
-	int fd;
-
-	(void)mkdir(dir, 0755);
-	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (fd < 0 || write(fd, s->bytes, s->len) != (ssize_t)s->len) {
-		(void)fprintf(stderr, "%s: %s\n", path, strerror(errno));
-		exit(1);
-	}
-	(void)close(fd);
-	free(path);
-	free(dir);
-	s->len = 0;
-}
-
-static void save_text(const char *text, const char *target, const char *name)
-{
-	static struct seed s;
-
-	put(&s, text, strlen(text));
-	save(&s, target, name);
-}
+const char *seeds_root;
 
 static void texts(void)
 {
@@ -140,11 +58,6 @@ static void chunks(struct seed *s)
 }
 
 /* --- a job --- */
-
-static ProtobufCBinaryData bytes_of(const void *data, size_t len)
-{
-	return (ProtobufCBinaryData) { len, (uint8_t *)(uintptr_t)data };
-}
 
 /* Everything about a process that is neither memory nor files. */
 static void add_rest(Godwit__Ckpt__Process *p)
@@ -535,143 +448,6 @@ static void packets(struct seed *s)
 	save(s, "peers", "talk");
 }
 
-/* --- shepherds --- */
-
-static void told(struct seed *s, unsigned op, Godwit__Shepherd__Request *q)
-{
-	put_int(s, op, 1);
-	put_counted(s, &q->base);
-}
-
-static void shepherd(struct seed *s)
-{
-	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
-	Godwit__Procd__Request relay = GODWIT__PROCD__REQUEST__INIT;
-	Godwit__Procd__Attach attach = GODWIT__PROCD__ATTACH__INIT;
-	Godwit__Procd__Read reading = GODWIT__PROCD__READ__INIT;
-	Godwit__Procd__Write writing = GODWIT__PROCD__WRITE__INIT;
-	Godwit__Shepherd__Quiesce quiesce = GODWIT__SHEPHERD__QUIESCE__INIT;
-	Godwit__Shepherd__Resume resume = GODWIT__SHEPHERD__RESUME__INIT;
-	Godwit__Shepherd__Import import = GODWIT__SHEPHERD__IMPORT__INIT;
-	Godwit__Shepherd__Streams streams = GODWIT__SHEPHERD__STREAMS__INIT;
-	Godwit__Shepherd__Side side = GODWIT__SHEPHERD__SIDE__INIT, *sides[] = { &side };
-	Godwit__Shepherd__SpoolWrite spool = GODWIT__SHEPHERD__SPOOL_WRITE__INIT;
-
-	for (unsigned tty = 0; tty < 2; tty++) {
-		put_int(s, tty, 1);
-		q.id = 1;
-		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RELAY;
-		q.relay = &relay;
-		relay.op_case = GODWIT__PROCD__REQUEST__OP_ATTACH;
-		relay.attach = &attach;
-		told(s, 0, &q);
-		put_int(s, 0xc0, 1);
-		put_int(s, 6, 2);
-		put(s, "hello\n", 6);
-		relay.op_case = GODWIT__PROCD__REQUEST__OP_READ;
-		relay.read = &reading;
-		reading.stream = 1;
-		reading.timeout_ms = 100;
-		told(s, 0, &q);
-		relay.op_case = GODWIT__PROCD__REQUEST__OP_WRITE;
-		relay.write = &writing;
-		writing.bytes = bytes_of("typed\n", 6);
-		told(s, 0x20, &q);
-		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_QUIESCE;
-		q.quiesce = &quiesce;
-		told(s, 0, &q);
-		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RESUME;
-		q.resume = &resume;
-		told(s, 0, &q);
-		save(s, "shepherd", tty ? "terminal" : "pipes");
-	}
-	side.stream = 1;
-	side.start = 10;
-	side.unread = 12;
-	side.end = 20;
-	streams.sides = sides;
-	streams.n_sides = 1;
-	import.streams = &streams;
-	spool.stream = 1;
-	spool.offset = 10;
-	spool.bytes = bytes_of("0123456789", 10);
-	put_int(s, 2, 1);
-	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_SPOOL_WRITE;
-	q.spool_write = &spool;
-	told(s, 0, &q);
-	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_IMPORT;
-	q.import = &import;
-	told(s, 0, &q);
-	save(s, "shepherd", "import");
-}
-
-/* --- frames of local programs, as frame_fuzz makes them --- */
-
-static void frame(struct seed *s, unsigned conn, unsigned type, unsigned endpoint, unsigned id, unsigned port,
-		  unsigned aux, size_t len)
-{
-	put_int(s, conn | (type == FRAME_HELLO ? 4 : type << 3), 1);
-	put_int(s, 0, 1);
-	put_int(s, endpoint, 1);
-	put_int(s, id, 1);
-	put_int(s, port, 1);
-	if (type != FRAME_HELLO)
-		put_int(s, aux, 2);
-	put_int(s, len, 2);
-	for (size_t i = 0; i < len; i++)
-		put_int(s, i, 1);
-}
-
-static void frames(struct seed *s)
-{
-	frame(s, 0, FRAME_HELLO, 0, 0, 0, 0, 0);
-	frame(s, 1, FRAME_HELLO, 0, 0, 0, 0, 0);
-	frame(s, 0, FRAME_EP_OPEN, 2, 0, 0, 1, 0);
-	frame(s, 0, FRAME_SERVE, 2, 1, 0x81, 0, 0);
-	frame(s, 1, FRAME_TRANS, 1, 7, 0x81, 0, RPC_USER_HDR_LEN + 5);
-	frame(s, 0, FRAME_PUTREP, 0, 1, 0, 0, RPC_USER_HDR_LEN + 9);
-	frame(s, 1, FRAME_TRANS, 1, 8, 0x81, 0, RPC_USER_HDR_LEN);
-	frame(s, 1, FRAME_CANCEL, 1, 8, 0, 0, 0);
-	frame(s, 0, FRAME_EP_TAKE, 2, 2, 0, 0, 0);
-	frame(s, 0, FRAME_EP_RESUME, 2, 3, 0, 0, 0);
-	frame(s, 0, FRAME_EP_CLOSE, 2, 0, 0, 0, 0);
-	save(s, "frame", "calls");
-	frame(s, 0, FRAME_HELLO, 0, 0, 0, 0, 0);
-	frame(s, 0, FRAME_HOSTS, 0, 1, 0, 0, 0);
-	frame(s, 0, FRAME_COUNTERS, 0, 2, 0, 0, 0);
-	frame(s, 0, FRAME_EP_INSTALL, 3, 3, 0, 0, 100);
-	frame(s, 0, FRAME_UNSERVE, 1, 0, 5, 0, 0);
-	save(s, "frame", "questions");
-}
-
-static void journals(struct seed *s)
-{
-	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
-	char path[] = "/tmp/godwit-seed-XXXXXX";
-	struct journal j;
-	struct err e;
-	int fd = mkstemp(path);
-	ssize_t n;
-
-	if (fd < 0 || journal_open(&j, path, &e) < 0)
-		abort();
-	r.kind = GODWIT__JOURNAL__RECORD__KIND__COMMITTED;
-	r.migration = (char *)(uintptr_t) "0123456789abcdef0123456789abcdef";
-	r.job = (char *)(uintptr_t) "web";
-	r.peer = (char *)(uintptr_t) "h2";
-	if (journal_append(&j, &r, &e) < 0 ||
-	    journal_note(&j, GODWIT__JOURNAL__RECORD__KIND__READY, "0123", "other", &e) < 0)
-		abort();
-	(void)close(fd);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = read(fd, s->bytes, SEED_MAX);
-	s->len = n > 0 ? (size_t)n : 0;
-	save(s, "journal", "two");
-	journal_close(&j);
-	(void)unlink(path);
-	(void)close(fd);
-}
-
 /* --- images --- */
 
 static int one_page(void *arg, uint32_t space, uint64_t start, void *buf, size_t len, struct err *e)
@@ -738,16 +514,14 @@ int main(int argc, char **argv)
 		(void)fprintf(stderr, "usage: seeds DIRECTORY\n");
 		return 2;
 	}
-	root = argv[1];
+	seeds_root = argv[1];
 	texts();
 	chunks(&s);
 	jobs(&s);
 	endpoint(&s);
 	packets(&s);
-	shepherd(&s);
-	frames(&s);
-	journals(&s);
 	images(&s);
+	seeds_daemons(&s);
 	put(&s, (const void *)getauxval(AT_SYSINFO_EHDR), 2 * PAGE);
 	save(&s, "vdso", "own");
 	return 0;
