@@ -85,10 +85,10 @@ $(BUILD)/daemons.a: $(DAEMON_OBJ)
 
 # What a program needs that calls others through flipd: include/godwit.h, with libsodium.
 LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/client.o lib/frame.o rpc/header.o rpc/port.o \
-	base/err.o base/fd.o base/htab.o base/buf.o base/util.o)
-$(BUILD)/libgodwit.a: $(LIBGODWIT)
+	base/err.o base/fd.o base/htab.o base/buf.o base/log.o base/util.o)
+$(BUILD)/libgodwit.a: $(LIBGODWIT) Makefile
 	@rm -f $@
-	$(Q)ar rcs $@ $^
+	$(Q)ar rcs $@ $(LIBGODWIT)
 
 define program
 $(BUILD)/bin/$(1): $(call prog_obj,$(1)) $(BUILD)/core.a
