@@ -175,6 +175,8 @@ static int write_conf(const struct lab *lab, unsigned int host, struct err *e)
 	if (!f)
 		return err_errno(e, "cannot write %s", path);
 	fprintf(f, "name = h%u\naddress = 10.%u.%u.%u\n", host, lab->net[0], lab->net[1], host);
+	/* One person's machine: root is root everywhere in it. --conf root_from=none makes them strangers. */
+	fputs("root_from = *\n", f);
 	if (lab->trusted)
 		fprintf(f, "trusted = 10.%u.%u.0/24\n", lab->net[0], lab->net[1]);
 	for (char **c = lab->conf; c && *c; c++)

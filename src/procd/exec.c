@@ -25,6 +25,7 @@
 #include "procd/herd.h"
 #include "procd/jobs.h"
 #include "procd/ops.h"
+#include "procd/policy.h"
 #include "procd/rpc.h"
 
 #define ARGS_MAX 4096u
@@ -56,23 +57,24 @@ static int check_strings(char **list, size_t n, size_t *total, struct err *e)
 	return *total > ARGS_BYTES_MAX ? err_set(e, -E2BIG, "arguments and environment are too long") : 0;
 }
 
-/* A user gets, of the groups he asks for, those that this host or his own kernel knows him to be in. */
-static void restrict_groups(Godwit__Procd__Exec *x, gid_t callers_gid)
+/* The caller's own gid is NULL if his kernel's word for it does not count here; then he has an account (check).
+ * A user gets, of the groups he asks for, those that this host or his own kernel knows him to be in. */
+static void restrict_groups(Godwit__Procd__Exec *x, const gid_t *callers_gid)
 {
 	gid_t known[GROUPS_MAX];
 	struct passwd *pw = getpwuid(x->uid);
 	int n = GROUPS_MAX;
 	size_t kept = 0;
-	bool gid_ok = x->gid == callers_gid;
+	bool gid_ok = callers_gid && x->gid == *callers_gid;
 
 	if (!pw || getgrouplist(pw->pw_name, pw->pw_gid, known, &n) < 0)
 		n = 0;
 	for (int i = 0; i < n; i++)
 		gid_ok |= known[i] == x->gid;
 	if (!gid_ok)
-		x->gid = callers_gid;
+		x->gid = callers_gid ? *callers_gid : pw->pw_gid;
 	for (size_t i = 0; i < x->n_groups; i++) {
-		bool ok = x->groups[i] == callers_gid;
+		bool ok = callers_gid && x->groups[i] == *callers_gid;
 
 		for (int k = 0; k < n; k++)
 			ok |= known[k] == x->groups[i];
@@ -98,6 +100,7 @@ static void restrict_limits(Godwit__Procd__Exec *x)
 static int check(struct exec *o, struct err *e)
 {
 	Godwit__Procd__Exec *x = o->x;
+	bool trusted = policy_trusts(&o->p->settings, o->call->host);
 	size_t total = 0;
 	int r;
 
@@ -117,7 +120,9 @@ static int check(struct exec *o, struct err *e)
 	if (o->call->uid != 0) {
 		if (x->uid != o->call->uid)
 			return err_set(e, -EPERM, "only root may run jobs as another user");
-		restrict_groups(x, o->call->gid);
+		if (!trusted && !getpwuid(x->uid))
+			return err_set(e, -EPERM, "%s knows no user %u", o->p->settings.name, x->uid);
+		restrict_groups(x, trusted ? &o->call->gid : NULL);
 		restrict_limits(x);
 	}
 	x->log_bytes = x->log_bytes ? MIN(x->log_bytes, LOG_BYTES_MAX) : o->p->settings.log_bytes;
@@ -391,7 +396,8 @@ void exec_reserve(struct procd *p, struct call *c)
 	struct reservation *ours = find_reservation(p, q->name);
 	struct job *j = jobs_by_name(p, q->name);
 
-	if (j && (j->state != JOB_EXITED || (q->uid != 0 && q->uid != j->spec->uid))) {
+	if (j && (j->state != JOB_EXITED || (q->uid != 0 && q->uid != j->spec->uid) ||
+		  !policy_admits(&p->settings, c->host, q->uid))) {
 		call_refuse(c, -EEXIST, "there is a job %s on %s", j->name, p->settings.name);
 		return;
 	}

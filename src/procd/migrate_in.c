@@ -18,6 +18,7 @@
 #include "procd/herd.h"
 #include "procd/jobs.h"
 #include "procd/migration.h"
+#include "procd/policy.h"
 #include "procd/rpc.h"
 
 #define PULSE_MS 2000u
@@ -34,6 +35,14 @@ struct migration_in *in_find(struct procd *p, const char *id)
 		if (!m->over && !strcmp(m->id, id))
 			return m;
 	return NULL;
+}
+
+/* The same for a request that only its source may make. */
+static struct migration_in *in_find_for(struct procd *p, const struct call *c, const char *id)
+{
+	struct migration_in *m = in_find(p, id);
+
+	return m && !strcmp(m->source, c->host) ? m : NULL;
 }
 
 static void in_unref(struct migration_in *m)
@@ -381,13 +390,14 @@ static void on_mover_gone(void *arg)
 
 static const struct mover_ops mover_ops = { .message = on_message, .gone = on_mover_gone };
 
-static const char *why_not(struct procd *p, const Godwit__Procd__Begin *b)
+static const char *why_not(const struct call *c, const Godwit__Procd__Begin *b)
 {
 	if (!b->job || !name_is_valid(b->job->name) || !migration_id_is_valid(b->migration) ||
 	    b->key.len != MIGRATION_KEY_LEN || b->n_streams > STREAMS_MAX || b->job->n_groups > 256)
 		return "the request is damaged";
-	if (!p->settings.accept)
-		return "it does not accept jobs (godwit.conf: accept)";
+	if (strcmp(b->source, c->host))
+		return "it is not the source that it says (is its name another in its godwit.conf than in our "
+		       "hosts file?)";
 	return NULL;
 }
 
@@ -395,7 +405,7 @@ void migrate_in_begin(struct procd *p, struct call *c)
 {
 	Godwit__Mover__CheckDestination q = GODWIT__MOVER__CHECK_DESTINATION__INIT;
 	Godwit__Procd__Begin *b = c->request->begin;
-	const char *refused = why_not(p, b);
+	const char *refused = why_not(c, b), *help;
 	struct migration_in *m;
 	struct err e = { 0 };
 
@@ -408,6 +418,11 @@ void migrate_in_begin(struct procd *p, struct call *c)
 	m->begin = c;
 	m->asked = b;
 	m->sealed = b->sealed || !settings_trusts(&p->settings, b->address);
+	refused = policy_refuses(&p->settings, c->host, b->job, &help);
+	if (refused) {
+		refuse_with(m, "policy", refused, help);
+		return;
+	}
 	if (!b->check_only && jobs_by_name(p, b->job->name)) {
 		refuse_with(m, "its name", "there is a job of that name",
 			    "remove it: godwit kill, or wait until it is forgotten");
@@ -446,7 +461,7 @@ static void on_spooled(void *arg, const Godwit__Shepherd__Reply *r, int *fds, si
 
 void migrate_in_spool(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find(p, c->request->spool->migration);
+	struct migration_in *m = in_find_for(p, c, c->request->spool->migration);
 	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
 	Godwit__Shepherd__SpoolWrite w = GODWIT__SHEPHERD__SPOOL_WRITE__INIT;
 
@@ -647,7 +662,7 @@ static void install(struct migration_in *m)
 
 void migrate_in_commit(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find(p, c->request->commit->migration);
+	struct migration_in *m = in_find_for(p, c, c->request->commit->migration);
 
 	if (!m || m->state < IN_BEGUN) {
 		call_refuse(c, -ENOENT, "no such migration");
@@ -672,7 +687,7 @@ void migrate_in_commit(struct procd *p, struct call *c)
 
 void migrate_in_abort(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find(p, c->request->abort->migration);
+	struct migration_in *m = in_find_for(p, c, c->request->abort->migration);
 
 	if (m && (m->state == IN_THAWED || m->state == IN_COMMITTING)) {
 		call_refuse(c, -EALREADY, "it runs here");
@@ -696,7 +711,7 @@ static void forget(struct migration_in *m)
 
 void migrate_in_forget(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find(p, c->request->forget->migration);
+	struct migration_in *m = in_find_for(p, c, c->request->forget->migration);
 
 	call_ok(c);
 	if (m && m->state == IN_THAWED)

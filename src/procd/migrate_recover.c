@@ -71,6 +71,10 @@ void migrate_query(struct procd *p, struct call *c)
 	struct migration_in *in = in_find(p, q->migration);
 	struct migration_out *out = find_out(p, q->migration);
 
+	if ((in && strcmp(in->source, c->host)) || (!in && out && strcmp(out->destination, c->host))) {
+		call_refuse(c, -EPERM, "that is a matter of other hosts");
+		return;
+	}
 	if (in)
 		in->heard_us = now_us();
 	if (in && in->state == IN_THAWED)

@@ -16,9 +16,22 @@
 #include "procd/herd.h"
 #include "procd/jobs.h"
 #include "procd/migrate.h"
+#include "procd/policy.h"
 #include "procd/rpc.h"
 
-enum who { ANYBODY = 1, OWNER, ROOT };
+/* ANYBODY: it is only looking. USER: whom this host's policy admits. OWNER: he, or root, if admitted. SERVER: uid
+ * 0 of a host of the cluster; who else may, the handler knows (only the other side of a migration may speak of
+ * it). */
+enum who { ANYBODY = 1, USER, OWNER, SERVER };
+
+static bool is_admitted(struct call *c)
+{
+	if (policy_admits(&c->p->settings, c->host, c->uid))
+		return true;
+	call_refuse(c, -EPERM, "%s does not take the word of %s for %s %u (godwit.conf: %s)", c->p->settings.name,
+		    c->host, c->uid ? "user" : "root, user", c->uid, c->uid ? "jobs_from" : "root_from");
+	return false;
+}
 
 /* --- a job's own requests --- */
 
@@ -164,6 +177,8 @@ void ops_job(struct job *j, struct call *c)
 
 		if (o->op != c->request->op_case)
 			continue;
+		if (o->who != ANYBODY && !is_admitted(c))
+			return;
 		if (o->who == OWNER && !jobs_is_allowed(j, c))
 			call_refuse(c, -EPERM, "job %s is another user's", j->name);
 		else if (o->always || !migrate_is_moving(j))
@@ -199,21 +214,21 @@ static const struct host_op {
 	enum who who;
 	void (*handler)(struct procd *p, struct call *c);
 } host_ops[] = {
-	{ GODWIT__PROCD__REQUEST__OP_EXEC, ANYBODY, exec_start },
+	{ GODWIT__PROCD__REQUEST__OP_EXEC, USER, exec_start },
 	{ GODWIT__PROCD__REQUEST__OP_LIST, ANYBODY, ops_list },
 	{ GODWIT__PROCD__REQUEST__OP_LOAD, ANYBODY, ops_load },
-	{ GODWIT__PROCD__REQUEST__OP_ADOPT, ANYBODY, adopt_start },
-	{ GODWIT__PROCD__REQUEST__OP_OUTCOME, ANYBODY, migrate_outcome },
-	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, ANYBODY, on_job_of_host },
-	{ GODWIT__PROCD__REQUEST__OP_CANCEL, ANYBODY, on_job_of_host },
-	{ GODWIT__PROCD__REQUEST__OP_RESERVE, ROOT, exec_reserve },
-	{ GODWIT__PROCD__REQUEST__OP_HELLO, ROOT, migrate_hello },
-	{ GODWIT__PROCD__REQUEST__OP_BEGIN, ROOT, migrate_in_begin },
-	{ GODWIT__PROCD__REQUEST__OP_SPOOL, ROOT, migrate_in_spool },
-	{ GODWIT__PROCD__REQUEST__OP_COMMIT, ROOT, migrate_in_commit },
-	{ GODWIT__PROCD__REQUEST__OP_ABORT, ROOT, migrate_in_abort },
-	{ GODWIT__PROCD__REQUEST__OP_FORGET, ROOT, migrate_in_forget },
-	{ GODWIT__PROCD__REQUEST__OP_QUERY, ROOT, migrate_query },
+	{ GODWIT__PROCD__REQUEST__OP_ADOPT, USER, adopt_start },
+	{ GODWIT__PROCD__REQUEST__OP_OUTCOME, USER, migrate_outcome },
+	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, USER, on_job_of_host },
+	{ GODWIT__PROCD__REQUEST__OP_CANCEL, USER, on_job_of_host },
+	{ GODWIT__PROCD__REQUEST__OP_RESERVE, SERVER, exec_reserve },
+	{ GODWIT__PROCD__REQUEST__OP_HELLO, SERVER, migrate_hello },
+	{ GODWIT__PROCD__REQUEST__OP_BEGIN, SERVER, migrate_in_begin },
+	{ GODWIT__PROCD__REQUEST__OP_SPOOL, SERVER, migrate_in_spool },
+	{ GODWIT__PROCD__REQUEST__OP_COMMIT, SERVER, migrate_in_commit },
+	{ GODWIT__PROCD__REQUEST__OP_ABORT, SERVER, migrate_in_abort },
+	{ GODWIT__PROCD__REQUEST__OP_FORGET, SERVER, migrate_in_forget },
+	{ GODWIT__PROCD__REQUEST__OP_QUERY, SERVER, migrate_query },
 };
 
 void ops_host(struct procd *p, struct call *c)
@@ -223,7 +238,9 @@ void ops_host(struct procd *p, struct call *c)
 
 		if (o->op != c->request->op_case)
 			continue;
-		if (o->who == ROOT && c->uid != 0)
+		if (o->who == USER && !is_admitted(c))
+			return;
+		if (o->who == SERVER && c->uid != 0)
 			call_refuse(c, -EPERM, "only a process server may ask that");
 		else
 			o->handler(p, c);

@@ -99,6 +99,8 @@ static struct call *call_new(struct procd *p, const struct gwc_request *rq)
 	c->local = rq->local;
 	(void)snprintf(c->host, sizeof c->host, "%s", rq->host ? rq->host : "");
 	c->request = q;
+	if (c->uid == 0 && q->behalf)
+		c->uid = q->behalf - 1;
 	if (q->version != GODWIT__PROCD__VERSION__VERSION) {
 		call_refuse(c, -EPROTO, "this process server speaks version %d, not %u",
 			    (int)GODWIT__PROCD__VERSION__VERSION, q->version);
@@ -232,6 +234,9 @@ static void on_forwarded(void *arg, const Godwit__Procd__Reply *reply, int statu
 
 void call_forward(struct call *c, const char *name)
 {
+	/* It has been found to be allowed here; but there it must not count as ours. */
+	if (c->uid)
+		c->request->behalf = c->uid + 1;
 	if (rpc_ask(c->p, "job:", name, c->request, 0, on_forwarded, c) < 0)
 		call_refuse(c, -ESRCH, "job %s has moved away", name);
 }

@@ -70,6 +70,33 @@ static int load_trusted(struct settings *s, const struct conf *c, struct err *e)
 	return 0;
 }
 
+static int load_hosts(struct host_list *l, const struct conf *c, const char *key, struct err *e)
+{
+	const char *all = conf_string(c, key, "");
+	size_t wanted = *all ? 1 : 0;
+
+	for (; (all = strchr(all, ',')); all++)
+		wanted++;
+	if (wanted > ARRAY_LEN(l->entries))
+		return err_set(e, -E2BIG, "%s: too many hosts", key);
+	while (l->n < wanted && conf_element(c, key, l->n, l->entries[l->n], sizeof l->entries[0]))
+		l->n++;
+	/* One that is left out would be one that is refused or, to a reader, one that is not. */
+	return l->n < wanted ? err_set(e, -EINVAL, "%s: an entry is empty or too long", key) : 0;
+}
+
+/* Whoever has a key of the cluster is a host of ours, but root only at home. */
+static int load_policy(struct settings *s, const struct conf *c, struct err *e)
+{
+	int r = load_hosts(&s->root_from, c, "root_from", e);
+
+	if (!r && conf_string(c, "jobs_from", NULL))
+		return load_hosts(&s->jobs_from, c, "jobs_from", e);
+	(void)snprintf(s->jobs_from.entries[0], sizeof s->jobs_from.entries[0], "*");
+	s->jobs_from.n = 1;
+	return r;
+}
+
 static int copy(char *to, size_t size, const char *value, const char *key, struct err *e)
 {
 	if (strlen(value) >= size)
@@ -108,6 +135,8 @@ int settings_load(struct settings *s, struct err *e)
 	r = load_strings(s, c, e);
 	if (!r)
 		r = load_trusted(s, c, e);
+	if (!r)
+		r = load_policy(s, c, e);
 	if (!r)
 		r = conf_number(c, "log_bytes", LOG_BYTES_DEFAULT, &s->log_bytes, e);
 	if (!r)

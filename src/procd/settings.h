@@ -17,6 +17,11 @@ struct settings {
 	uint64_t log_bytes; /* kept of each output stream of a detached job */
 	uint64_t keep_exited_s;
 	bool accept; /* jobs from other hosts */
+	/* Who speaks for whom here; entries are HOST or HOST:USER:..., HOST may be "*". See policy.h. */
+	struct host_list {
+		char entries[64][128];
+		unsigned n;
+	} jobs_from, root_from;
 	struct trusted {
 		unsigned char bytes[16];
 		unsigned bits; /* of the address in IPv6 form */
