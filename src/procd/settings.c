@@ -72,15 +72,16 @@ static int load_trusted(struct settings *s, const struct conf *c, struct err *e)
 
 static int load_hosts(struct host_list *l, const struct conf *c, const char *key, struct err *e)
 {
-	const char *all = conf_string(c, key, "");
+	const char *all = conf_string(c, key, ""), *text;
+	char buf[sizeof l->entries[0]];
 	size_t wanted = *all ? 1 : 0;
 
 	for (; (all = strchr(all, ',')); all++)
 		wanted++;
 	if (wanted > ARRAY_LEN(l->entries))
 		return err_set(e, -E2BIG, "%s: too many hosts", key);
-	while (l->n < wanted && conf_element(c, key, l->n, l->entries[l->n], sizeof l->entries[0]))
-		l->n++;
+	while (l->n < wanted && (text = conf_element(c, key, l->n, buf, sizeof buf)))
+		(void)snprintf(l->entries[l->n++], sizeof l->entries[0], "%s", text);
 	/* One that is left out would be one that is refused or, to a reader, one that is not. */
 	return l->n < wanted ? err_set(e, -EINVAL, "%s: an entry is empty or too long", key) : 0;
 }
