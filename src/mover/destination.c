@@ -14,6 +14,7 @@
 #include "base/util.h"
 #include "mover/mover.h"
 #include "state/clock.h"
+#include "state/confine.h"
 #include "state/file.h"
 
 /* --- check --- */
@@ -45,6 +46,7 @@ int destination_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Go
 					  .carry = ask->carry,
 					  .scratch = m->to.scratch,
 					  .problems = &m->problems };
+	confine_set(&m->to.d.confined, ask->confined);
 	err = run_admits(m, q, e);
 	godwit__ckpt__requirements__free_unpacked(q, NULL);
 	if (err < 0)

@@ -404,6 +404,7 @@ static const char *why_not(const struct call *c, const Godwit__Procd__Begin *b)
 void migrate_in_begin(struct procd *p, struct call *c)
 {
 	Godwit__Mover__CheckDestination q = GODWIT__MOVER__CHECK_DESTINATION__INIT;
+	Godwit__Mover__Confined confined = GODWIT__MOVER__CONFINED__INIT;
 	Godwit__Procd__Begin *b = c->request->begin;
 	const char *refused = why_not(c, b), *help;
 	struct migration_in *m;
@@ -437,6 +438,12 @@ void migrate_in_begin(struct procd *p, struct call *c)
 	q.requirements = b->requirements;
 	q.carry = b->job->carry || b->carry;
 	q.scratch = p->settings.run_dir;
+	confined.uid = b->job->uid;
+	confined.gid = b->job->gid;
+	confined.groups = b->job->groups;
+	confined.n_groups = b->job->n_groups;
+	if (!policy_trusts(&p->settings, c->host))
+		q.confined = &confined;
 	if (mover_say(m->mover, MOVER_KIND(CHECK_DESTINATION), &q, NULL, 0) < 0)
 		in_discard(m, -EIO, "cannot talk to the mover");
 	else

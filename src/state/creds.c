@@ -20,6 +20,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "state/confine.h"
 #include "state/kinds.h"
 
 static const char *find_line(const char *status, const char *key)
@@ -148,6 +149,11 @@ static int creds_admit(struct state_target *d, const Godwit__Ckpt__Requirements 
 	ssize_t n = fd_slurp(-1, "/proc/self/status", 65536, &status);
 	int r = n < 0 ? (int)n : creds_parse(status, &own);
 
+	if (r == 0 && d->confined.on && q->capabilities)
+		problem_add(
+			d->problems, 0, -1, "capabilities",
+			"drop them, or name the source in root_from in the destination's godwit.conf",
+			"the job has capabilities, and the destination takes no privileged jobs from that host");
 	if (r == 0 && (q->capabilities & ~own.cap_permitted))
 		problem_add(d->problems, 0, -1, "capabilities",
 			    "drop them, or give them to procd on the destination",
@@ -229,6 +235,9 @@ static int creds_restore_thread(struct state_target *d, struct remote_thread *t,
 	if (!want || want->n_groups > 4096)
 		return err_set(e, want ? -E2BIG : -EBADMSG, "thread %d: %s", m->tid,
 			       want ? "too many groups" : "no credentials");
+	r = confine_judge(d, want, e);
+	if (r < 0)
+		return err_wrap(e, "thread %d", m->tid);
 	r = read_creds(d->proc, t->tid, &have, e);
 	if (r == 0 && !same_creds(&have, want)) {
 		r = state_room(d, t, b, 150, want->n_groups * sizeof(uint32_t) + 256, e);

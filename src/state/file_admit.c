@@ -17,6 +17,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "state/confine.h"
 #include "state/file_table.h"
 #include "state/file_target.h"
 
@@ -213,6 +214,7 @@ int file_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, stru
 
 	if (sodium_init() < 0)
 		return err_set(e, -EIO, "libsodium does not start");
+	confine_enter(d);
 	for (size_t i = 0; i < q->n_probes; i++)
 		look_for_probe(t, q->probes[i]);
 	for (size_t i = 0; i < q->n_files; i++) {
@@ -226,6 +228,7 @@ int file_admit(struct state_target *d, const Godwit__Ckpt__Requirements *q, stru
 	}
 	admit_directory(d, "current directory", q->cwd);
 	admit_directory(d, "root directory", q->root);
+	confine_leave(d);
 	if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && q->fds > limit.rlim_max)
 		problem_add(d->problems, 0, -1, "limit of open files",
 			    "raise the hard limit of procd on the destination",

@@ -26,6 +26,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "state/file.h"
+#include "state/confine.h"
 #include "state/file_table.h"
 #include "state/file_target.h"
 
@@ -316,6 +317,8 @@ static int make_unnamed(const struct state_target *d, const Godwit__Ckpt__OpenFi
 		    ((fs.f_flag & ST_NOEXEC) && (m->mode & 0111)))
 			continue;
 		fd = open(dirs[i], O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+		if (fd >= 0 && confine_own(d, fd, 0, 0) < 0)
+			fd_close(&fd);
 		if (fd >= 0)
 			return fd;
 	}
@@ -363,7 +366,9 @@ static int home_open_copy(struct state_target *d, struct file_home *h, struct er
 		return err_set(e, -EPROTO, "content of %s comes, which both hosts share", h->m->path);
 	/* The same content under the same name, and it is written: it goes on from there. */
 	if (h->how == FILE_HOW_SAME && h->writes) {
+		confine_enter(d);
 		fd = file_reopen(h->base, O_RDWR);
+		confine_leave(d);
 		if (fd < 0)
 			return err_code(e, fd, "writing %s", h->m->path);
 		fd_close(&h->base);
@@ -372,7 +377,13 @@ static int home_open_copy(struct state_target *d, struct file_home *h, struct er
 		h->how = FILE_HOW_CARRIED;
 		return 0;
 	}
-	fd = h->may_place ? make_placed(d, h, e) : make_unnamed(d, h->m, e);
+	if (h->may_place) {
+		confine_enter(d);
+		fd = make_placed(d, h, e);
+		confine_leave(d);
+	} else {
+		fd = make_unnamed(d, h->m, e);
+	}
 	if (fd < 0)
 		return fd;
 	fd_close(&h->base);
@@ -382,17 +393,23 @@ static int home_open_copy(struct state_target *d, struct file_home *h, struct er
 	return 0;
 }
 
-static int home_finish_copy(struct file_home *h, const Godwit__Ckpt__FilePart *last, struct err *e)
+static int home_finish_copy(const struct state_target *d, struct file_home *h, const Godwit__Ckpt__FilePart *last,
+			    struct err *e)
 {
 	const Godwit__Ckpt__FileContent *c = h->m->content;
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { 0 } };
 	struct stat st;
+	int r;
 
 	if (last->size > (uint64_t)INT64_MAX || ftruncate(h->base, (off_t)last->size) < 0)
 		return err_errno(e, "size of the copy of %s", h->m->path);
-	if (c && fchown(h->base, c->uid, c->gid) < 0)
-		return err_errno(e, "owner of the copy of %s", h->m->path);
-	if (fchmod(h->base, h->m->mode & 07777) < 0)
+	r = c ? confine_own(d, h->base, c->uid, c->gid) : 0;
+	if (r < 0)
+		return err_code(e, r, "owner of the copy of %s", h->m->path);
+	confine_enter(d);
+	r = fchmod(h->base, confine_mode(d, h->m->mode));
+	confine_leave(d);
+	if (r < 0 && !d->confined.on)
 		return err_errno(e, "mode of the copy of %s", h->m->path);
 	times[1].tv_sec = last->mtime_ns / 1000000000;
 	times[1].tv_nsec = last->mtime_ns % 1000000000;
@@ -440,7 +457,9 @@ static int home_settle(struct state_target *d, struct file_home *h, Godwit__Ckpt
 	h->wanted = true;
 	if (h->m->deleted)
 		return 0;
+	confine_enter(d);
 	fd = file_open_path(d->files->root, h->m->path, O_RDONLY | O_NONBLOCK | O_NOCTTY);
+	confine_leave(d);
 	if (fd >= 0 && (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode)))
 		fd_close(&fd);
 	if (file_is_volatile(d->files, h->m, fd >= 0 ? &st : NULL)) {
@@ -523,7 +542,7 @@ static int take_part(struct state_target *d, const Godwit__Ckpt__FilePart *part,
 	if (r == 0 && part->data.len)
 		r = home_write(h, part, e);
 	if (r == 0 && part->last)
-		r = home_finish_copy(h, part, e);
+		r = home_finish_copy(d, h, part, e);
 	return r;
 }
 

@@ -14,6 +14,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "state/confine.h"
 #include "state/file_table.h"
 #include "state/file_target.h"
 
@@ -164,7 +165,9 @@ static int settle_late(struct state_target *d, struct file_home *h, struct err *
 
 	if (h->m->deleted)
 		return err_set(e, -EAGAIN, "%s was made while the migration was prepared; try again", h->m->path);
+	confine_enter(d);
 	fd = file_open_path(d->files->root, h->m->path, O_PATH);
+	confine_leave(d);
 	if (fd < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode))
 		return err_set(e, -EAGAIN,
 			       "%s was opened while the migration was prepared, and is not here; try again",
@@ -193,7 +196,9 @@ static int open_regular(struct state_target *d, struct file_target *f, uint64_t 
 	}
 	if (is_process_text(f->m) && (flags & O_ACCMODE) != O_RDONLY)
 		return err_set(e, -EBADMSG, "%s is open for writing", f->m->path);
+	confine_enter(d);
 	fd = file_reopen(h->base, flags);
+	confine_leave(d);
 	if (fd == -EINVAL && (flags & O_DIRECT))
 		return err_set(e, fd, "%s is open with O_DIRECT, which the file system here does not have",
 			       f->m->path);
@@ -206,7 +211,9 @@ static int open_named(struct state_target *d, const Godwit__Ckpt__OpenFile *m, s
 	struct stat st;
 	int fd;
 
+	confine_enter(d);
 	base = file_open_path(d->files->root, m->path, O_PATH | (m->kind == KIND(PATH) ? O_NOFOLLOW : 0));
+	confine_leave(d);
 	if (base < 0)
 		return err_code(e, base, "%s", m->path);
 	if (fstat(base, &st) < 0 || (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
@@ -215,7 +222,9 @@ static int open_named(struct state_target *d, const Godwit__Ckpt__OpenFile *m, s
 		return err_set(e, -ENODEV, "%s is another device here than at the source", m->path);
 	if (m->kind == KIND(PATH))
 		return steal_fd(&base);
+	confine_enter(d);
 	fd = file_reopen(base, m->flags);
+	confine_leave(d);
 	return fd < 0 ? err_code(e, fd, "opening %s", m->path) : fd;
 }
 

@@ -122,6 +122,11 @@ static int fs_restore(struct state_target *d, struct batch *b, struct err *e)
 		return err_set(e, -EBADMSG, "the message does not name a current directory");
 	if (m->cwd[0] != '/' || strlen(m->cwd) > NAME_MAX_LEN || strlen(m->root) > NAME_MAX_LEN)
 		return err_set(e, -EBADMSG, "an impossible current directory");
+	/* A set-user-ID program of ours trusts what it finds under /. */
+	if (d->confined.on && m->root[0] && strcmp(m->root, "/") != 0)
+		return err_set(
+			e, -EPERM,
+			"it has a root directory of its own, and its source may not send privileged jobs here");
 	err = state_room(d, NULL, b, 3, strlen(m->cwd) + strlen(m->root) + 32, e);
 	if (err < 0)
 		return err;

@@ -19,6 +19,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "state/confine.h"
 #include "state/file_table.h"
 #include "state/file_target.h"
 
@@ -318,7 +319,7 @@ static int open_fifo(struct state_target *d, const Godwit__Ckpt__Pipe *m, struct
 		dir = file_open_path(d->files->root, parent[0] ? parent : "/", O_PATH | O_DIRECTORY);
 		if (dir < 0 || mkfifoat(dir, slash + 1, 0600) < 0 ||
 		    fchownat(dir, slash + 1, m->uid, m->gid, AT_SYMLINK_NOFOLLOW) < 0 ||
-		    fchmodat(dir, slash + 1, m->mode & 07777, 0) < 0)
+		    fchmodat(dir, slash + 1, confine_mode(d, m->mode), 0) < 0)
 			return err_set(e, -ENOENT, "the FIFO %s cannot be made here", m->path);
 		base = openat(dir, slash + 1, O_PATH | O_NOFOLLOW | O_CLOEXEC);
 	}
@@ -335,7 +336,9 @@ static int make_pipe(struct state_target *d, const Godwit__Ckpt__Pipe *m, struct
 	if (m->path && m->path[0]) {
 		if (!file_path_is_sane(m->path))
 			return err_set(e, -EBADMSG, "a FIFO with an impossible name");
+		confine_enter(d);
 		p->read = open_fifo(d, m, e);
+		confine_leave(d);
 		if (p->read < 0)
 			return p->read;
 	} else {

@@ -72,6 +72,17 @@ struct state_source {
 	struct peek *peek; /* for the timeouts of interrupted calls; NULL: not on this kernel */
 };
 
+#define STATE_GROUPS_MAX 256u
+
+/* With `on`, the source is not believed: the job gets what this user has here, no more (confine.h). */
+struct state_confined {
+	bool on;
+	uid_t uid;
+	gid_t gid;
+	gid_t groups[STATE_GROUPS_MAX];
+	size_t n_groups;
+};
+
 struct state_target {
 	pid_t pid, vpid;
 	int proc, pidfd;
@@ -85,6 +96,7 @@ struct state_target {
 	int agent_sock;	      /* our end of the socket over which descriptors reach the blank */
 	int agent_sock_there; /* its number in the blank */
 	bool carry;
+	struct state_confined confined;
 	const char *scratch;
 	struct problems *problems;
 	struct file_targets *files; /* files' private view */
