@@ -51,7 +51,7 @@ lab_begin()
 # The value at a path of a job's record, asked on a host: job_field HOST JOB .state
 job_field()
 {
-	on "$1" godwit ps --json 2>/dev/null | jq -r --arg job "$2" ".[] | select(.job == \$job) | $3" 2>/dev/null
+	on "$1" timeout 20 godwit ps --json 2>/dev/null | jq -r --arg job "$2" ".[] | select(.job == \$job) | $3" 2>/dev/null
 }
 
 job_host()
