@@ -5,6 +5,7 @@
 #   make lint     format, layers, manuals       make bench    budgets, both sides of each ratio
 #   make format   what clang-format wants       make unit sim lab-tests    parts of check
 #   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
+#   make faults   the movers killed at every instant
 #   make model    the commit's rules, every state   make fuzz, fuzz-smoke   every decoder, FUZZ_TIME=seconds each
 
 SAN ?=
@@ -55,7 +56,7 @@ FUZZ_BIN := $(FUZZ_SRC:fuzz/%.c=$(BUILD)/fuzz/%)
 TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
 
-.PHONY: all deps demo check lint format bench install clean unit sim model lab-tests tools fuzz fuzz-build fuzz-smoke fuzzers
+.PHONY: all deps demo check lint format bench install clean unit sim model lab-tests faults tools fuzz fuzz-build fuzz-smoke fuzzers
 .SECONDARY:
 
 all: $(PROG_BIN) $(BUILD)/libgodwit.a
@@ -158,6 +159,8 @@ sim: $(SIM_BIN)
 	$(Q)$(TEST_ENV) $(PROVE) $^
 lab-tests: all tools
 	$(Q)$(TEST_ENV) $(PROVE) $(BATS) $(TAP)
+faults: all tools
+	$(Q)$(TEST_ENV) INSTANTS_STRIDE=1 TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/instants.t $(wildcard tests/lab/faults_*.t)
 model:
 	$(Q)prove --verbose --timer --exec contrib/tap.sh $(MODEL)
 check: deps

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * hop [-n MOVES] [-i MS] [--sealed] [--no-ready] [--cancel] [-v] -- PROGRAM ARG...
+ * hop [-n MOVES] [-i MS] [--sealed] [--no-ready] [--cancel] [--die WHERE] [--mover PATH] [-v] -- PROGRAM ARG...
  *
  * Plays both process servers and the shepherds of a migration on one machine, so that the engine can be tested
  * without them: runs PROGRAM in a container of its own, waits for "ready" on its output, moves it MOVES times into
  * a new container, says "go", passes its output and its exit status on. -v: one line of JSON a move, on standard
  * error.
  * --no-ready: the program neither says ready nor listens. --cancel: every second attempt is rolled back before the
- * commit. -i: pause between moves. Exit status: the program's; 125 if a move failed, 3 if the check refused.
+ * commit. --die: the same with GODWIT_DIE_AT in the movers' environment. -i: pause between moves. Exit status: the
+ * program's; 125 if a move failed, 3 if the check refused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -57,6 +58,7 @@ struct hop {
 	int moves, pause_ms, serial;
 	bool sealed, no_ready, cancel, verbose;
 	char *die;		   /* STAGE:SIDE */
+	char *mover;		   /* instead of ours */
 	bool undisturbed;	   /* this attempt */
 	int in[2], out[2], err[2]; /* the job's standard streams: [0] reads */
 	int64_t mono_s, mono_ns, boot_s, boot_ns;
@@ -257,7 +259,7 @@ static void make_container(struct hop *h, struct container *c, bool blank)
 
 static void start_mover(struct hop *h, struct mover *m, const char *side)
 {
-	_cleanup_free_ char *path = xasprintf("%.4000s/mover", h->bin);
+	_cleanup_free_ char *path = h->mover ? xstrdup(h->mover) : xasprintf("%.4000s/mover", h->bin);
 	int pair[2];
 
 	must(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
@@ -681,11 +683,11 @@ static int run(struct hop *h)
 
 static void parse(struct hop *h, int argc, char **argv)
 {
-	static const struct option options[] = { { "sealed", no_argument, NULL, 's' },
-						 { "no-ready", no_argument, NULL, 'r' },
-						 { "cancel", no_argument, NULL, 'c' },
-						 { "die", required_argument, NULL, 'd' },
-						 { 0 } };
+	static const struct option options[] = {
+		{ "sealed", no_argument, NULL, 's' },	   { "no-ready", no_argument, NULL, 'r' },
+		{ "cancel", no_argument, NULL, 'c' },	   { "die", required_argument, NULL, 'd' },
+		{ "mover", required_argument, NULL, 'm' }, { 0 }
+	};
 	int c;
 
 	while ((c = getopt_long(argc, argv, "+n:i:v", options, NULL)) != -1) {
@@ -707,6 +709,9 @@ static void parse(struct hop *h, int argc, char **argv)
 			break;
 		case 'd':
 			h->die = optarg;
+			break;
+		case 'm':
+			h->mover = optarg;
 			break;
 		case 'v':
 			h->verbose = true;

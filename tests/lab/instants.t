@@ -1,0 +1,67 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# A mover is killed before its k-th system call, for every k of a migration (INSTANTS_STRIDE=1) or for a sample of
+# them. After each death the job is where it was and looks as it did, the next move succeeds, and in the end its own
+# check passes. INSTANTS_HOW=STOP: the mover stands still instead, until it is killed. Arguments choose some
+# (call_read_pipe:source).
+. "$(dirname "$0")/tap.sh"
+
+here=$(cd "$(dirname "$0")/../.." && pwd)
+BUILD=${BUILD:-build}
+case $BUILD in /*) ;; *) BUILD=$here/$BUILD ;; esac
+tools=$BUILD/tests/lab/tools
+stride=${INSTANTS_STRIDE:-29}
+moves=20
+
+# In blocked calls of each kind of restart, cut in the middle of a transfer, in user code; one thread and many.
+cases="call_read_pipe:source call_read_pipe:destination call_poll:source call_pause:source
+	regs_compute:source regs_compute:destination thread_ring_016:source thread_ring_016:destination
+	call_tight:source call_tight:destination mem_busy:source"
+
+# run_hop NAME: as many attempts as fit in one life of the victim.
+run_hop()
+{
+	local hop="timeout -k 5 100 $tools/hop -n $moves --die instants --mover $tools/dieat"
+
+	case $1 in mem_busy | call_tight) export DIEAT_BUSY=1 ;; *) unset DIEAT_BUSY ;; esac
+	$hop -- "$BUILD/tests/victim/$1" >"$work/out" 2>"$work/err" </dev/null && [ "$(tail -n 1 "$work/out")" = ok ]
+}
+
+# sweep NAME SIDE: from the first call to the last.
+sweep()
+{
+	local k=$((RANDOM % stride)) next
+
+	export DIEAT_STATE=$work/state DIEAT_LOG=$work/log
+	rm -f "$DIEAT_LOG" "$DIEAT_STATE".*
+	echo "$k $stride $2 ${INSTANTS_HOW:-KILL}" >"$DIEAT_STATE"
+	while [ "$k" -ge 0 ]; do
+		run_hop "$1"
+		status=$?
+		read -r next _ <"$DIEAT_STATE"
+		if [ $status != 0 ]; then
+			echo "BAD between $k and $next: status $status: $(tail -n 3 "$work/err" | tr '\n' ' ')" >>"$DIEAT_LOG"
+			[ "$next" != "$k" ] || break
+		fi
+		k=$next
+	done
+	! grep -q BAD "$DIEAT_LOG"
+}
+
+histogram()
+{
+	awk '$NF == "died" { n[$3]++; all++ }
+		END { printf "%d instants:", all; for (s in n) printf " %s %d", s, n[s]; print "" }' "$work/log"
+}
+
+[ "$(id -u)" = 0 ] || skip_all "hop needs root"
+work=$(mktemp -d /tmp/instants.XXXXXX)
+trap 'rm -rf "$work"' EXIT
+for case in ${*:-$cases}; do
+	sweep "${case%:*}" "${case#*:}"
+	status=$?
+	ok $status "$case: wherever the mover dies, the job is there once and goes on"
+	diag "$case: $(histogram)"
+	[ $status = 0 ] || diag "$(grep BAD "$work/log" | head -n 5 | cut -c 1-400)"
+done
+finish
