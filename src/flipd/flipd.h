@@ -70,6 +70,11 @@ struct flipd {
 	struct rpc *rpc;
 	struct net net;
 	struct local local;
+	int reader;			      /* see reader.c */
+	char *empty;			      /* directory that becomes the root */
+	struct gw_port procds[PEERS_MAX + 1]; /* procd@NAME, by location; see ports.c */
+	uint32_t n_procds;
+	uint64_t lies;
 };
 
 /* After a batch of events: runs the cores, sends what they want sent, sets the timer. */
@@ -102,8 +107,19 @@ void local_lost(void *ctx, void *owner, uint32_t number, uint32_t inc);
 struct buf *report_hosts(struct flipd *d);
 struct buf *report_counters(struct flipd *d);
 
-/* Gives up root for `godwit` or nobody, all capabilities, and every system call that is not needed from here on.
- */
-int sandbox_enter(struct err *e) must_check;
+/* A child that reads the hosts file of `etc`; call it before there is any secret in memory. Returns a socket to
+ * it. */
+int reader_start(const char *etc, struct err *e) must_check;
+/* The file as it is now, NUL-terminated, on the heap. */
+int reader_read(int fd, char **ret_text, struct err *e) must_check;
+
+/* Whether the host at that location may say that it serves that port. */
+bool ports_may_serve(struct flipd *d, uint32_t loc, const struct gw_port *port);
+/* A packet that says so although it may not. */
+bool ports_is_lie(struct flipd *d, uint32_t loc, const uint8_t *packet, size_t len);
+
+/* Gives up the file system for the empty directory `root` (NULL: may go on reading files), root for `godwit` or
+ * nobody, all capabilities, and every system call that is not needed from here on. */
+int sandbox_enter(const char *root, struct err *e) must_check;
 
 #endif

@@ -307,7 +307,8 @@ static void on_serve(struct conn *c, const struct frame *f)
 			rpc_unserve(c->d->rpc, ep, &put);
 	} else if (!ep) {
 		post_done(c, f->id, -ENOENT, NULL);
-	} else if (gw_port_is_well_known(&f->port) && c->uid != 0) {
+	} else if (gw_port_is_well_known(&f->port) &&
+		   (c->uid != 0 || !ports_may_serve(c->d, FLIP_LOC_HERE, &f->port))) {
 		post_done(c, f->id, -EACCES, NULL);
 	} else {
 		post_done(c, f->id, rpc_serve(c->d->rpc, ep, &put), NULL);

@@ -83,6 +83,11 @@ static void on_packet(void *ctx, uint32_t loc, bool broadcast, const uint8_t *pa
 {
 	struct flipd *d = ctx;
 
+	if (ports_is_lie(d, loc, packet, len)) {
+		if (!d->lies++)
+			log_warn("%s says that it serves another host's procd", peers_name(d->peers, loc));
+		return;
+	}
 	flip_input(rpc_flip(d->rpc), loc, broadcast, packet, len, now);
 }
 
@@ -158,11 +163,13 @@ static int add_host(void *arg, const char *name, const uint8_t public[SEAL_KEY_L
 /* A file that cannot be read changes nothing. */
 static int read_hosts(struct flipd *d, struct err *e)
 {
-	_cleanup_free_ char *path = xasprintf("%s/hosts", d->etc);
-	int err;
+	_cleanup_free_ char *text = NULL;
+	int err = reader_read(d->reader, &text, e);
 
+	if (err)
+		return err;
 	peers_hosts_begin(d->peers);
-	err = keys_hosts_read(path, add_host, d, e);
+	err = keys_hosts_parse(text, "hosts", add_host, d, e);
 	if (!err)
 		peers_hosts_end(d->peers, now_us());
 	return err;
@@ -257,7 +264,8 @@ static int start(struct flipd *d, struct err *e)
 	start_signal(d, &d->sighup, SIGHUP);
 	net_start(d);
 	local_start(d);
-	return sandbox_enter(e);
+	d->empty = xasprintf("%s/empty", d->run);
+	return sandbox_enter(d->empty, e);
 }
 
 int main(int argc, char **argv)
@@ -274,7 +282,8 @@ int main(int argc, char **argv)
 	/* Buffers of long messages come and go: keep their pages instead of faulting them in anew each time. */
 	(void)mallopt(M_MMAP_THRESHOLD, 32 << 20);
 	(void)mallopt(M_TRIM_THRESHOLD, 64 << 20);
-	if (load(&d, &a, &e) < 0 || start(&d, &e) < 0) {
+	d.reader = reader_start(a.etc, &e);
+	if (d.reader < 0 || load(&d, &a, &e) < 0 || start(&d, &e) < 0) {
 		log_error("%s", err_text(&e));
 		return 1;
 	}

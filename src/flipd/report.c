@@ -81,6 +81,7 @@ struct buf *report_counters(struct flipd *d)
 		{ "seal_unknown", p->unknown },
 		{ "seal_sessions", p->sessions },
 		{ "seal_queue_drops", p->queue_drops },
+		{ "port_lies", d->lies },
 		{ "flip_in", f->in },
 		{ "flip_out", f->out },
 		{ "flip_bad", f->bad },

@@ -81,15 +81,11 @@ static int read_line(char *line, const char *path, unsigned number, keys_host_fn
 	return fn(arg, name, key, e);
 }
 
-int keys_hosts_read(const char *path, keys_host_fn *fn, void *arg, struct err *e)
+int keys_hosts_parse(char *text, const char *path, keys_host_fn *fn, void *arg, struct err *e)
 {
-	_cleanup_free_ char *text = NULL;
-	ssize_t n = fd_slurp(AT_FDCWD, path, KEYS_HOSTS_MAX, &text);
 	unsigned number = 0;
 	char *rest = text, *line;
 
-	if (n < 0)
-		return err_code(e, (int)n, "cannot read %s", path);
 	while ((line = strsep(&rest, "\n"))) {
 		int err = read_line(line, path, ++number, fn, arg, e);
 
@@ -97,6 +93,16 @@ int keys_hosts_read(const char *path, keys_host_fn *fn, void *arg, struct err *e
 			return err;
 	}
 	return 0;
+}
+
+int keys_hosts_read(const char *path, keys_host_fn *fn, void *arg, struct err *e)
+{
+	_cleanup_free_ char *text = NULL;
+	ssize_t n = fd_slurp(AT_FDCWD, path, KEYS_HOSTS_MAX, &text);
+
+	if (n < 0)
+		return err_code(e, (int)n, "cannot read %s", path);
+	return keys_hosts_parse(text, path, fn, arg, e);
 }
 
 int keys_hosts_add(const char *path, const char *name, const uint8_t public[SEAL_KEY_LEN], struct err *e)

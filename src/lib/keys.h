@@ -30,6 +30,8 @@ bool keys_name_ok(const char *name);
 /* Calls `fn` for each line of a hosts file; what it returns, if negative, ends the reading. */
 typedef int keys_host_fn(void *arg, const char *name, const uint8_t public[SEAL_KEY_LEN], struct err *e);
 int keys_hosts_read(const char *path, keys_host_fn *fn, void *arg, struct err *e) must_check;
+/* The same for a text, which is changed; `path` is for messages. */
+int keys_hosts_parse(char *text, const char *path, keys_host_fn *fn, void *arg, struct err *e) must_check;
 /* Adds a line to a hosts file, which is made if there is none. */
 int keys_hosts_add(const char *path, const char *name, const uint8_t public[SEAL_KEY_LEN],
 		   struct err *e) must_check;

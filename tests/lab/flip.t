@@ -14,7 +14,8 @@ flipd_pid()
 }
 sock()
 {
-	echo "/proc/$(flipd_pid "$1")/root/run/godwit/flip.sock"
+	# flipd's own root directory is empty
+	echo "/proc/$(lab ls --json | jq -r --arg host "$1" '.[] | select(.name == $host) | .procd')/root/run/godwit/flip.sock"
 }
 serve()
 {
@@ -51,6 +52,7 @@ check "flipd has no capability" grep -q '^CapEff:[[:space:]]*0*$' "$status"
 check "nor can it get one" grep -q '^CapBnd:[[:space:]]*0*$' "$status"
 check "it has a system call filter" grep -q '^Seccomp:[[:space:]]*2$' "$status"
 check "it is not root" sh -c "! grep -q '^Uid:[[:space:]]*0' $status"
+is "$(ls -A "/proc/$(flipd_pid h1)/root/")" "" "nor any file"
 
 serve h2
 check "a call to another host" eventually calls h1 1
