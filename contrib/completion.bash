@@ -14,6 +14,8 @@ _godwit() {
 		case $command in
 		attach | logs | wait | kill) words=$(_godwit_jobs) ;;
 		check | migrate) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) || words=$(_godwit_hosts) ;;
+		checkpoint) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) ;;
+		image) [ "$COMP_CWORD" = 2 ] && words="show verify" ;;
 		lab) words="up down ls exec stop start link restart" ;;
 		run) COMPREPLY=($(compgen -c -- "$cur")) && return ;;
 		esac

@@ -16,7 +16,7 @@ BEGIN {
 	may["mover"] = "base inject image memory state"
 	may["shepherd"] = "base"
 	may["procd"] = "base flip rpc lib"
-	may["cli"] = "base flip rpc lib"
+	may["cli"] = "base flip rpc lib image"
 }
 FNR == 1 { split(FILENAME, part, "/"); room = part[2]
 	if (!(room in may)) { print FILENAME ": the room is not in contrib/lint/layers.sh"; bad = 1; nextfile } }

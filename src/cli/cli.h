@@ -37,12 +37,17 @@ char *cli_time(uint64_t us, char text[CLI_TEXT_MAX]);
 /* Prints one JSON value and a newline on standard output, frees it; CLI_OK, or CLI_FAILED after saying why not. */
 int cli_print_json(json_t *value);
 
+/* Below the current directory, if it is relative; the caller's to free. */
+char *cli_absolute(const char *path);
+
 /* "TERM", "SIGTERM", "15" -> 15; 0 if there is no such signal. */
 int cli_signal_number(const char *name);
 
 int cmd_attach(int argc, char **argv);
 int cmd_check(int argc, char **argv);
+int cmd_checkpoint(int argc, char **argv);
 int cmd_hosts(int argc, char **argv);
+int cmd_image(int argc, char **argv);
 int cmd_init(int argc, char **argv);
 int cmd_kill(int argc, char **argv);
 int cmd_lab(int argc, char **argv);
@@ -50,6 +55,7 @@ int cmd_logs(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_resolve(int argc, char **argv);
+int cmd_restart(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 

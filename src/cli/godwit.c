@@ -25,6 +25,9 @@ static const struct command {
 	{ "kill", cmd_kill, "send a signal to a job" },
 	{ "check", cmd_check, "say what would stop a job from moving" },
 	{ "migrate", cmd_migrate, "move a job to another host" },
+	{ "checkpoint", cmd_checkpoint, "write a job into an image" },
+	{ "restart", cmd_restart, "make a job out of an image" },
+	{ "image", cmd_image, "look at an image" },
 	{ "resolve", cmd_resolve, "decide about a job that is in doubt" },
 	{ "init", cmd_init, "make the keys of a cluster and of a host" },
 	{ "lab", cmd_lab, "make, enter and remove hosts for trying things out on one machine" },
@@ -35,7 +38,7 @@ static void usage(FILE *out)
 	fprintf(out, "usage: godwit COMMAND [OPTION...] [ARG...]\n\n"
 		     "Moves running programs from one host to another.\n\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-9s %s\n", commands[i].name, commands[i].help);
+		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
 	fprintf(out, "\n`godwit COMMAND --help` says more, and so does the manual page godwit-COMMAND(1).\n");
 }
 

@@ -72,3 +72,10 @@ int cli_signal_number(const char *name)
 	}
 	return 0;
 }
+
+char *cli_absolute(const char *path)
+{
+	_cleanup_free_ char *here = *path == '/' ? NULL : getcwd(NULL, 0);
+
+	return here ? xasprintf("%s/%s", here, path) : xstrdup(path);
+}

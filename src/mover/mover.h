@@ -60,6 +60,7 @@ struct mover {
 		uint64_t tell_at_us; /* when to say again how many bytes have gone */
 		struct err take_error;
 		Godwit__Ckpt__Job *early, *final; /* description and checkpoint as sent */
+		struct image *image;		  /* the job comes from there: see image.h */
 	} from;
 
 	struct {

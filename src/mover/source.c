@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "inject/linger.h"
+#include "mover/image.h"
 #include "mover/mover.h"
 #include "state/clock.h"
 #include "state/file.h"
@@ -196,7 +197,7 @@ int source_prepare(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwi
 	err = stream_connect(ask->address, (uint16_t)ask->port, ask->key.data, ask->sealed, STREAM_NEVER,
 			     m->control, &m->stream, e);
 	if (!err)
-		err = introduce(m, e);
+		err = m->from.image ? image_introduce(m, e) : introduce(m, e);
 	if (err < 0)
 		return err;
 	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_PREPARED;
@@ -375,14 +376,14 @@ int source_move(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 	int err;
 
 	(void)in;
-	if (!m->from.stopped)
+	if (!m->from.stopped && (!m->from.image || !m->stream))
 		return err_set(e, -EPROTO, "not the time to move");
 	timing_add(&m->timings, "told");
 	err = m->from.take_error.code;
 	if (err < 0)
 		*e = m->from.take_error;
 	if (!err)
-		err = send_all(m, e);
+		err = m->from.image ? image_send(m, e) : send_all(m, e);
 	if (!err)
 		err = receive_ready(m, out, e);
 	if (err < 0) {
@@ -464,6 +465,10 @@ void source_done(struct mover *m)
 {
 	struct state_source *s = &m->from.s;
 
+	if (m->from.image) {
+		image_load_done(m);
+		return;
+	}
 	if (!m->from.check)
 		return;
 	undo_stop(m);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mover/image.h"
 #include "mover/mover.h"
 
 #define ASK(x) GODWIT__MOVER__MOVER_MESSAGE__KIND_##x
@@ -18,6 +19,9 @@ const struct stage mover_stages[] = {
 	{ "listen", NOTHING, NULL, ASK(LISTEN), destination_listen, "the socket is closed", "job untouched" },
 	{ "prepare", ASK(CONNECT), source_prepare, ASK(RESTORE), destination_restore,
 	  "the blank is killed, its container removed by procd", "job untouched; the blank dies with its tracer" },
+	{ "load", ASK(LOAD), image_load, NOTHING, NULL, "nothing to undo", "the image untouched" },
+	{ "save", NOTHING, NULL, ASK(SAVE), image_save, "the unfinished image is removed",
+	  "an unfinished image under a name that nobody uses; the job as in move" },
 	{ "stun", ASK(STUN), source_stun, NOTHING, NULL, "threads get their registers and run",
 	  "the kernel detaches the threads, whose registers are always such that the job goes on" },
 	{ "move", ASK(MOVE), source_move, NOTHING, NULL, "as stun; the destination's copy is killed",

@@ -19,6 +19,9 @@
  *
  * migrate_out.c        drives the stages at the source, and undoes them
  * migrate_out_*.c      what the source does in them
+
+ * migrate_image.c      a checkpoint: prepare to move with an image for a destination, and undone in any case
+ * restart.c            the source that an image has
  * migrate_in.c         the destination, driven by RPC
  * migrate_recover.c    after procd's restart
  */
@@ -26,6 +29,7 @@
 /* Requests to a job. */
 void migrate_check(struct job *j, struct call *c);
 void migrate_start(struct job *j, struct call *c);
+void migrate_checkpoint(struct job *j, struct call *c);
 void migrate_progress(struct job *j, struct call *c);
 void migrate_cancel(struct job *j, struct call *c);
 /* Requests to a host. */

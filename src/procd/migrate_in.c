@@ -658,7 +658,9 @@ static void install(struct migration_in *m)
 	}
 	if (streams)
 		godwit__shepherd__streams__free_unpacked(streams, NULL);
-	if (rpc_install_job(m->job, q->endpoint.data, q->endpoint.len, on_installed, m) < 0) {
+	if (!q->endpoint.len) {
+		rpc_serve_job(m->job); /* out of an image: a new job at a new address */
+	} else if (rpc_install_job(m->job, q->endpoint.data, q->endpoint.len, on_installed, m) < 0) {
 		(void)err_set(&m->e, -ENOTCONN, "flipd is away");
 	} else {
 		m->installing++;

@@ -45,6 +45,7 @@ void out_unref(struct migration_out *m)
 		godwit__mover__ready__free_unpacked(m->result, NULL);
 	if (m->commit)
 		godwit__procd__commit__free_unpacked(m->commit, NULL);
+	image_out_free(m->image);
 	free(m->requirements.data);
 	free(m->endpoint.data);
 	free(m->streams.data);
@@ -245,7 +246,10 @@ void out_fail(struct migration_out *m, int code, const char *fmt, ...)
 	(void)err_set(&m->e, code, "%s", text);
 	m->failing = true;
 	m->stage_us[m->stage] = now_us() - m->stage_started_us;
-	log_info("job %s: not moved to %s: %s", m->name, m->destination, text);
+	if (m->image)
+		log_info("job %s: no checkpoint: %s", m->name, text);
+	else
+		log_info("job %s: not moved to %s: %s", m->name, m->destination, text);
 	out_arm(m, 3000);
 	out_undo_next(m);
 }
@@ -423,6 +427,30 @@ void migrate_check(struct job *j, struct call *c)
 	const Godwit__Procd__Check *q = c->request->check;
 
 	begin(j, c, q->destination, true, q->carry, "");
+}
+
+void migrate_checkpoint(struct job *j, struct call *c)
+{
+	struct migration_out *m;
+
+	if (*c->request->checkpoint->path != '/') {
+		call_refuse(c, -EINVAL, "an image needs an absolute path");
+		return;
+	}
+	if (j->state != JOB_RUNNING) {
+		call_refuse(c, -ESRCH, "job %s does not run", j->name);
+		return;
+	}
+	if (j->out) {
+		call_refuse(c, -EBUSY, "job %s is being %s already", j->name,
+			    j->out->check_only ? "checked" : "moved");
+		return;
+	}
+	m = out_new(j, NULL);
+	m->image = image_out_new(m, c);
+	(void)snprintf(m->strategy, sizeof m->strategy, "eager");
+	m->calls[m->n_calls++] = c;
+	enter(m, STAGE_CHECK);
 }
 
 /* Perhaps asked a second time, because the first answer got lost with the source's procd. */

@@ -226,22 +226,22 @@ static void prepare_went_on(struct migration_out *m)
 		out_stage_done(m, STAGE_PREPARE);
 }
 
-static void connect_mover(struct migration_out *m, const Godwit__Procd__Begun *b)
+void out_connect(struct migration_out *m, const char *address, uint32_t port, bool sealed)
 {
 	Godwit__Mover__Connect q = GODWIT__MOVER__CONNECT__INIT;
 
-	m->sealed = b->sealed;
-	q.address = b->address;
-	q.port = b->port;
+	m->sealed = sealed;
+	q.address = (char *)(uintptr_t)address;
+	q.port = port;
 	q.key.data = m->key;
 	q.key.len = sizeof m->key;
-	q.sealed = b->sealed;
+	q.sealed = sealed;
 	q.strategy = m->strategy;
 	if (mover_say(m->mover, MOVER_KIND(CONNECT), &q, NULL, 0) < 0) {
 		out_fail(m, -EIO, "cannot talk to the mover");
 		return;
 	}
-	for (size_t i = 0; i < m->state->n_states; i++) {
+	for (size_t i = 0; i < m->state->n_states && !m->image; i++) {
 		const Godwit__Procd__StreamState *s = m->state->states[i];
 
 		if (s->stream == 0 || s->stream >= STREAMS_MAX)
@@ -270,38 +270,44 @@ static void on_begun(void *arg, const Godwit__Procd__Reply *reply, int status, c
 	} else if (reply->result_case != GODWIT__PROCD__REPLY__RESULT_BEGUN) {
 		out_fail(m, -EPROTO, "%s answers nonsense", m->destination);
 	} else {
-		connect_mover(m, reply->begun);
+		out_connect(m, reply->begun->address, reply->begun->port, reply->begun->sealed);
 	}
 out:
 	out_unref(m);
+}
+
+void out_fill_begin(struct migration_out *m, Godwit__Procd__Begin *b, Godwit__Procd__JobSpec *spec)
+{
+	*spec = *m->job->spec;
+	spec->adopted = 0; /* it will be its shepherd's child there */
+	spec->monotonic_offset_ns = m->monotonic_offset_ns;
+	spec->boottime_offset_ns = m->boottime_offset_ns;
+	spec->moves++;
+	b->migration = m->id;
+	b->source = m->p->settings.name;
+	b->address = m->p->settings.address;
+	b->job = spec;
+	b->requirements = m->requirements;
+	b->streams = m->state->streams;
+	b->n_streams = m->state->n_streams;
+	b->strategy = m->strategy;
+	b->check_only = m->check_only;
+	b->carry = m->carry;
+	b->bytes = m->bytes;
+	b->incarnation = m->job->incarnation + 1;
 }
 
 static void ask_begin(struct migration_out *m)
 {
 	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
 	Godwit__Procd__Begin b = GODWIT__PROCD__BEGIN__INIT;
-	Godwit__Procd__JobSpec spec = *m->job->spec;
+	Godwit__Procd__JobSpec spec;
 	int r;
 
-	spec.adopted = 0; /* it will be its shepherd's child there */
-	spec.monotonic_offset_ns = m->monotonic_offset_ns;
-	spec.boottime_offset_ns = m->boottime_offset_ns;
-	spec.moves++;
-	b.migration = m->id;
-	b.source = m->p->settings.name;
-	b.address = m->p->settings.address;
-	b.job = &spec;
-	b.requirements = m->requirements;
-	b.streams = m->state->streams;
-	b.n_streams = m->state->n_streams;
+	out_fill_begin(m, &b, &spec);
 	b.key.data = m->key;
 	b.key.len = sizeof m->key;
 	b.sealed = !settings_trusts(&m->p->settings, m->address);
-	b.strategy = m->strategy;
-	b.check_only = m->check_only;
-	b.carry = m->carry;
-	b.bytes = m->bytes;
-	b.incarnation = m->job->incarnation + 1;
 	q.op_case = GODWIT__PROCD__REQUEST__OP_BEGIN;
 	q.begin = &b;
 	r = rpc_ask(m->p, "procd@", m->destination, &q, HELLO_LOCATE_MS, on_begun, m);
@@ -313,7 +319,10 @@ static void ask_begin(struct migration_out *m)
 
 void out_prepare(struct migration_out *m)
 {
-	ask_begin(m);
+	if (m->image)
+		image_out_prepare(m);
+	else
+		ask_begin(m);
 }
 
 static void on_aborted(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
@@ -332,6 +341,8 @@ bool out_undo_prepare(struct migration_out *m)
 	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
 	Godwit__Procd__Abort abort_request = GODWIT__PROCD__ABORT__INIT;
 
+	if (m->image)
+		return true;
 	abort_request.migration = m->id;
 	q.op_case = GODWIT__PROCD__REQUEST__OP_ABORT;
 	q.abort = &abort_request;

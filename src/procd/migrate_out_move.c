@@ -49,6 +49,10 @@ void out_stun(struct migration_out *m)
 		out_fail(m, r, "cannot talk to the mover");
 		return;
 	}
+	if (m->image) {
+		m->taken = true; /* the job keeps its address */
+		return;
+	}
 	if (!m->p->gwc || !m->job->endpoint) {
 		out_fail(m, -ENOTCONN, "flipd is away");
 		return;
@@ -76,6 +80,7 @@ static void on_endpoint_resumed(void *arg, int result)
 static void undone(struct migration_out *m)
 {
 	m->undone_stun = false;
+	m->resumed_us = now_us();
 	/* Only now can the mover freeze no more: an order to do so may have lain in its socket before the
 	 * rollback. */
 	if (m->job)
@@ -173,6 +178,10 @@ void out_move(struct migration_out *m)
 		out_fail(m, -EIO, "cannot talk to the mover");
 		return;
 	}
+	if (m->image) {
+		m->quiet = m->spooled = true; /* and its streams */
+		return;
+	}
 	if (herd_ask(m->job->herd, &q, -1, on_quiet, m) < 0) {
 		out_fail(m, -EIO, "cannot reach the job's shepherd");
 		return;
@@ -212,6 +221,10 @@ void out_ready(struct migration_out *m)
 	Godwit__Mover__Freeze q = GODWIT__MOVER__FREEZE__INIT;
 	char cgroup[512];
 
+	if (m->image) {
+		image_out_ready(m);
+		return;
+	}
 	container_job_cgroup(&m->job->container, &m->p->cgroups, cgroup, sizeof cgroup);
 	q.cgroup = cgroup;
 	if (mover_say(m->mover, MOVER_KIND(FREEZE), &q, NULL, 0) < 0)

@@ -18,6 +18,7 @@
 #include "procd/herd.h"
 #include "procd/jobs.h"
 #include "procd/migration.h"
+#include "procd/ops.h"
 #include "procd/rpc.h"
 
 #define KIND(x) GODWIT__JOURNAL__RECORD__KIND__##x
@@ -84,7 +85,7 @@ void migrate_query(struct procd *p, struct call *c)
 	else if (out)
 		v.what = out->recorded ? GODWIT__PROCD__VERDICT__WHAT__COMMITTED
 				       : GODWIT__PROCD__VERDICT__WHAT__UNDECIDED;
-	else if (was_decided(p, q->migration))
+	else if (restart_is_going_on(p, q->migration) || was_decided(p, q->migration))
 		v.what = GODWIT__PROCD__VERDICT__WHAT__UNDECIDED; /* recovery has not come to that job yet */
 	else if (!*q->boot)
 		v.what = GODWIT__PROCD__VERDICT__WHAT__ABORTED; /* we are the source, and have no record */

@@ -50,6 +50,9 @@ struct migration_out {
 	uv_timer_t deadline, pulse;
 	unsigned handles;
 
+	/* A checkpoint: the destination is a mover of this host that writes an image (migrate_image.c). */
+	struct image_out *image;
+
 	/* check */
 	Godwit__Shepherd__State *state; /* the shepherd's: streams and how far they are */
 	bool checked, greeted;
@@ -131,6 +134,13 @@ int migrate_note(struct procd *p, Godwit__Journal__Record__Kind kind, const char
 /* Our own clocks as the initial time namespace has them. */
 void migrate_clocks(int64_t *ret_monotonic_ns, int64_t *ret_boottime_ns);
 
+/* migrate_image.c */
+struct image_out *image_out_new(struct migration_out *m, struct call *c);
+void image_out_free(struct image_out *i); /* NULL is permitted */
+void image_out_prepare(struct migration_out *m);
+/* The image is on disk and the job stands still: what becomes of it. */
+void image_out_ready(struct migration_out *m);
+
 /* migrate_out.c */
 struct migration_out *out_new(struct job *j, const char *id);
 void out_ref(struct migration_out *m);
@@ -160,6 +170,9 @@ void out_delete(struct migration_out *m);
 bool out_undo_check(struct migration_out *m);
 bool out_undo_prepare(struct migration_out *m);
 bool out_undo_stun(struct migration_out *m);
+void out_connect(struct migration_out *m, const char *address, uint32_t port, bool sealed);
+/* BEGIN as it is for this migration; points into *m and *spec. */
+void out_fill_begin(struct migration_out *m, Godwit__Procd__Begin *b, Godwit__Procd__JobSpec *spec);
 void out_check_message(struct migration_out *m, const mover_message *msg);
 void out_move_message(struct migration_out *m, const mover_message *msg);
 /* Sends what is in the spools between `sent` and `want`; then out_spooled is called. */

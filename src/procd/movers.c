@@ -69,7 +69,9 @@ static void on_gone(void *arg, int reason)
 
 static const struct chan_ops chan_ops = { .packet = on_packet, .gone = on_gone };
 
-static int spawn(struct procd *p, struct mover *m, const char *side, int control, struct err *e)
+/* The new program has no supplementary groups: libuv sees to that. */
+static int spawn(struct procd *p, struct mover *m, const char *side, uid_t uid, gid_t gid, int control,
+		 struct err *e)
 {
 	_cleanup_free_ char *program = xasprintf("%s/mover", p->programs);
 	char *argv[] = { (char *)(uintptr_t) "mover", (char *)(uintptr_t)side, NULL };
@@ -84,14 +86,20 @@ static int spawn(struct procd *p, struct mover *m, const char *side, int control
 				   .args = argv,
 				   .stdio = stdio,
 				   .stdio_count = MOVER_CONTROL_FD + 1 };
-	int r = uv_spawn(p->loop, &m->process, &o);
+	int r;
 
+	if (uid) {
+		o.flags = UV_PROCESS_SETUID | UV_PROCESS_SETGID;
+		o.uid = uid;
+		o.gid = gid;
+	}
+	r = uv_spawn(p->loop, &m->process, &o);
 	m->process.data = m;
 	return r < 0 ? err_code(e, r, "cannot start %s", program) : 0;
 }
 
-int mover_start(struct procd *p, const char *side, const struct mover_ops *ops, void *arg, struct mover **ret,
-		struct err *e)
+int mover_start_as(struct procd *p, const char *side, uid_t uid, gid_t gid, const struct mover_ops *ops, void *arg,
+		   struct mover **ret, struct err *e)
 {
 	struct mover *m = xcalloc(1, sizeof *m);
 	int pair[2], r;
@@ -102,7 +110,7 @@ int mover_start(struct procd *p, const char *side, const struct mover_ops *ops, 
 		free(m);
 		return err_errno(e, "cannot make a socket pair");
 	}
-	r = spawn(p, m, side, pair[1], e);
+	r = spawn(p, m, side, uid, gid, pair[1], e);
 	(void)close(pair[1]);
 	if (r < 0) {
 		(void)close(pair[0]);
@@ -114,6 +122,12 @@ int mover_start(struct procd *p, const char *side, const struct mover_ops *ops, 
 	m->chan = chan_new(p->loop, pair[0], &chan_ops, m);
 	*ret = m;
 	return 0;
+}
+
+int mover_start(struct procd *p, const char *side, const struct mover_ops *ops, void *arg, struct mover **ret,
+		struct err *e)
+{
+	return mover_start_as(p, side, 0, 0, ops, arg, ret, e);
 }
 
 int mover_say(struct mover *m, Godwit__Mover__MoverMessage__KindCase kind, void *body, const int *fds,

@@ -24,6 +24,9 @@ struct mover_ops {
 /* `side`: "source" or "destination". */
 int mover_start(struct procd *p, const char *side, const struct mover_ops *ops, void *arg, struct mover **ret,
 		struct err *e) must_check;
+/* The same with a user's rights and no more; for the sides of images, which touch no process. */
+int mover_start_as(struct procd *p, const char *side, uid_t uid, gid_t gid, const struct mover_ops *ops, void *arg,
+		   struct mover **ret, struct err *e) must_check;
 /* Sends a message of one kind; `body` is that kind's message. */
 int mover_say(struct mover *m, Godwit__Mover__MoverMessage__KindCase kind, void *body, const int *fds,
 	      size_t n_fds) must_check;

@@ -165,6 +165,7 @@ static const struct job_op {
 	{ GODWIT__PROCD__REQUEST__OP_LOGS, OWNER, do_relay, false },
 	{ GODWIT__PROCD__REQUEST__OP_CHECK, OWNER, migrate_check, false },
 	{ GODWIT__PROCD__REQUEST__OP_MIGRATE, OWNER, migrate_start, true },
+	{ GODWIT__PROCD__REQUEST__OP_CHECKPOINT, OWNER, migrate_checkpoint, false },
 	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, OWNER, migrate_progress, true },
 	{ GODWIT__PROCD__REQUEST__OP_CANCEL, OWNER, migrate_cancel, true },
 	{ GODWIT__PROCD__REQUEST__OP_REMOVE, OWNER, do_remove, false },
@@ -215,6 +216,7 @@ static const struct host_op {
 	void (*handler)(struct procd *p, struct call *c);
 } host_ops[] = {
 	{ GODWIT__PROCD__REQUEST__OP_EXEC, USER, exec_start },
+	{ GODWIT__PROCD__REQUEST__OP_RESTART, ANYBODY, restart_start },
 	{ GODWIT__PROCD__REQUEST__OP_LIST, ANYBODY, ops_list },
 	{ GODWIT__PROCD__REQUEST__OP_LOAD, ANYBODY, ops_load },
 	{ GODWIT__PROCD__REQUEST__OP_ADOPT, USER, adopt_start },

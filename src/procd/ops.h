@@ -13,6 +13,9 @@ void ops_list(struct procd *p, struct call *c);
 void ops_load(struct procd *p, struct call *c);
 void ops_info(struct job *j, struct call *c);
 void exec_start(struct procd *p, struct call *c);
+void restart_start(struct procd *p, struct call *c);
+/* Whether a job out of an image is on its way under that id, undecided. */
+bool restart_is_going_on(const struct procd *p, const char *id);
 void exec_reserve(struct procd *p, struct call *c);
 void adopt_start(struct procd *p, struct call *c);
 /* After our restart: the leader of an adopted job that has not moved yet. */

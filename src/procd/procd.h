@@ -36,6 +36,7 @@
 struct herd;
 struct migration_out;
 struct migration_in;
+struct restart;
 
 enum job_state {
 	JOB_STARTING = 1, /* container made, program not yet running */
@@ -114,6 +115,7 @@ struct procd {
 	struct journal journal;
 	struct migration_in *incoming;
 	struct migration_out *outgoing;
+	struct restart *restarts;
 };
 
 #endif

@@ -65,6 +65,21 @@ void file_source_done(struct state_source *s);
 int file_carry_fetch(struct state_target *d, const struct file_io *io, struct err *e) must_check;
 int file_carry_pull(struct state_target *d, const struct file_io *io, struct err *e) must_check;
 
+/* --- an image in place of either, file_image.c --- */
+
+struct file_parts {
+	Godwit__Ckpt__FilePart **list;
+	size_t n;
+};
+/* As file_carry_fetch and file_carry_pull: asks for what has no name, and keeps it (malloc'ed). */
+int file_image_fetch(const Godwit__Ckpt__Job *early, const struct file_io *io, struct file_parts *ret,
+		     struct err *e) must_check;
+int file_image_pull(const struct file_io *io, struct file_parts *ret, struct err *e) must_check;
+/* As file_carry_serve and file_carry_push. */
+int file_image_serve(const Godwit__Ckpt__Job *early, const struct file_parts *kept, const struct file_io *io,
+		     struct err *e) must_check;
+int file_image_push(const struct file_parts *late, const struct file_io *io, struct err *e) must_check;
+
 /* The file behind an id of Job.files, open for what its mappings need (O_RDWR if one of them writes, else
  * O_RDONLY). Borrowed: valid until file_target_done(). Works from file_carry_fetch() on. */
 int file_target_fd(struct state_target *d, uint32_t id, struct err *e) must_check;

@@ -184,11 +184,23 @@ static bool want_is_answered(int fd, const struct stat *st, const Godwit__Ckpt__
 	       file_hash(fd, st, hash, NULL) == 0 && memcmp(hash, w->hash.data, sizeof hash) == 0;
 }
 
+int file_carry_answer(const struct file_io *io, const Godwit__Ckpt__FileWant *w, int fd, const struct stat *st,
+		      struct err *e)
+{
+	Godwit__Ckpt__FilePart same = GODWIT__CKPT__FILE_PART__INIT;
+
+	if (!want_is_answered(fd, st, w))
+		return send_content(io, w->id, fd, st, e);
+	same.id = w->id;
+	same.same = same.last = true;
+	same.size = (uint64_t)st->st_size;
+	return send_part(io, &same, e);
+}
+
 static int serve_one(struct state_source *s, const struct file_io *io, const Godwit__Ckpt__FileWant *w,
 		     struct err *e)
 {
 	struct file_table *t = s->files;
-	Godwit__Ckpt__FilePart same = GODWIT__CKPT__FILE_PART__INIT;
 	struct file_entry *f;
 	_cleanup_fd_ int fd = -EBADF;
 	struct stat st;
@@ -204,13 +216,9 @@ static int serve_one(struct state_source *s, const struct file_io *io, const God
 	if (st.st_dev != f->m->dev || st.st_ino != f->m->ino)
 		return err_set(e, -EAGAIN, "fd %d was closed while the migration was prepared; try again", f->fd);
 	note_served(f, &st);
-	if (!want_is_answered(fd, &st, w))
-		return send_content(io, w->id, fd, &st, e);
-	f->served = f->m->writes; /* what is only read and equal needs no second look by us */
-	same.id = w->id;
-	same.same = same.last = true;
-	same.size = (uint64_t)st.st_size;
-	return send_part(io, &same, e);
+	if (want_is_answered(fd, &st, w))
+		f->served = f->m->writes; /* what is only read and equal needs no second look by us */
+	return file_carry_answer(io, w, fd, &st, e);
 }
 
 int file_carry_serve(struct state_source *s, const struct file_io *io, struct err *e)

@@ -93,6 +93,9 @@ bool file_path_is_sane(const char *path);
 uint64_t file_fsid(int fd);
 
 /* file_carry.c */
+/* Answers one question with that file: the same, or all of its content. */
+int file_carry_answer(const struct file_io *io, const Godwit__Ckpt__FileWant *w, int fd, const struct stat *st,
+		      struct err *e) must_check;
 int file_frame_send(const struct file_io *io, const void *msg, size_t len, struct err *e) must_check;
 int file_frame_recv(const struct file_io *io, uint8_t **ret, size_t *ret_len, struct err *e) must_check;
 int file_homes_settle(struct state_target *d, struct err *e) must_check;

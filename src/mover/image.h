@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef GW_MOVER_IMAGE_H
+#define GW_MOVER_IMAGE_H
+
+#include "mover/mover.h"
+
+/*
+ * An image as one end of a migration. image_save.c plays the destination: it takes in what a source sends and
+ * writes it down. image_load.c plays the source: it reads and sends what a destination builds from. The other end
+ * is the one that hosts have, and does not know the difference. Both run with the rights of whoever asked.
+ */
+
+/* To the destination: everything from the connection to READY. */
+stage_fn image_save;
+/* To the source: opens the image, in place of check. */
+stage_fn image_load;
+/* The source's prepare and move, connected. */
+int image_introduce(struct mover *m, struct err *e) must_check;
+int image_send(struct mover *m, struct err *e) must_check;
+void image_load_done(struct mover *m);
+
+#endif

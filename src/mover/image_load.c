@@ -1,0 +1,134 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/fd.h"
+#include "base/util.h"
+#include "image/image.h"
+#include "memory/chunk.h"
+#include "mover/image.h"
+#include "state/file.h"
+
+static_assert(CHUNK_PAGES * PAGE_BYTES == IMAGE_CHUNK_MAX, "what an image gives at once fits a chunk");
+
+static int check_job(const Godwit__Ckpt__Job *job, const char *path, struct err *e)
+{
+	if (job->n_processes != 1)
+		return err_set(e, -ENOTSUP, "%s: a job of %zu processes", path, job->n_processes);
+	if (!job->description.len || !job->begin.len)
+		return err_set(e, -EBADMSG, "%s: it does not say how to restart it", path);
+	return 0;
+}
+
+static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
+{
+	const Godwit__Ckpt__Job *job = image_job(m->from.image);
+	const Godwit__Image__Image *head = image_header(m->from.image, 0);
+
+	godwit__mover__checked__init(c);
+	for (size_t i = 0; i < head->n_chunks; i++)
+		c->bytes += head->chunks[i]->bytes;
+	c->monotonic_ns = job->monotonic_ns;
+	c->boottime_ns = job->boottime_ns;
+	c->begin.len = job->begin.len;
+	c->begin.data = xmalloc(job->begin.len);
+	memcpy(c->begin.data, job->begin.data, job->begin.len);
+}
+
+int image_load(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+	       struct err *e)
+{
+	const char *path = in->load->path;
+	const Godwit__Ckpt__Job *job;
+	int err;
+
+	if (m->from.check)
+		return err_set(e, -EALREADY, "this mover has a job already");
+	err = image_open(path, &m->from.image, e);
+	if (err < 0)
+		return err;
+	m->from.check = (Godwit__Mover__MoverMessage *)(uintptr_t)in;
+	job = image_job(m->from.image);
+	err = check_job(job, path, e);
+	if (err < 0)
+		return err;
+	m->from.early = godwit__ckpt__job__unpack(NULL, job->description.len, job->description.data);
+	if (!m->from.early || m->from.early->n_processes != 1)
+		return err_set(e, -EBADMSG, "%s: its description is damaged", path);
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_CHECKED;
+	out->checked = xmalloc(sizeof *out->checked);
+	fill_checked(m, out->checked);
+	return 0;
+}
+
+int image_introduce(struct mover *m, struct err *e)
+{
+	const Godwit__Ckpt__Job *job = image_job(m->from.image);
+	struct file_io io = { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	struct file_parts kept = { job->contents, job->n_contents };
+	int err = stream_send_msg(m->stream, FRAME_DESCRIPTION, &m->from.early->base, e);
+
+	if (!err)
+		err = file_image_serve(m->from.early, &kept, &io, e);
+	return err ? err : frame_expect(m, FRAME_PREPARED, NULL, NULL, e);
+}
+
+/* One chunk of the wire for each of the image. */
+static int send_pages(void *arg, uint32_t space, uint64_t start, const void *buf, size_t len, struct err *e)
+{
+	struct mover *m = arg;
+	struct extent run = { start, start + len };
+	size_t head = CHUNK_HEAD_LEN + CHUNK_RUN_LEN, room;
+	void *at;
+	int err = stream_room(m->stream, head + len, &at, &room, e);
+
+	if (err < 0)
+		return err;
+	chunk_put_head(at, 1, (uint32_t)(len / PAGE_BYTES), space);
+	chunk_put_run((uint8_t *)at + CHUNK_HEAD_LEN, &run);
+	memcpy((uint8_t *)at + head, buf, len);
+	stream_commit(m->stream, head + len);
+	m->stats.pages += len / PAGE_BYTES;
+	m->stats.bytes += len;
+	return 0;
+}
+
+/* A message of the job as a migration would have it. */
+static int send_checkpoint(struct mover *m, struct err *e)
+{
+	Godwit__Ckpt__Job job = *image_job(m->from.image);
+
+	job.description = (ProtobufCBinaryData) { 0 };
+	job.begin = (ProtobufCBinaryData) { 0 };
+	job.n_contents = 0;
+	job.n_late = 0;
+	return stream_send_msg(m->stream, FRAME_CHECKPOINT, &job.base, e);
+}
+
+int image_send(struct mover *m, struct err *e)
+{
+	static const uint8_t end[CHUNK_HEAD_LEN];
+	const Godwit__Ckpt__Job *job = image_job(m->from.image);
+	struct file_io io = { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	struct file_parts late = { job->late, job->n_late };
+	int err = send_checkpoint(m, e);
+
+	if (!err)
+		err = file_image_push(&late, &io, e);
+	if (!err)
+		err = image_pages(m->from.image, 0, send_pages, m, e);
+	if (!err)
+		err = stream_write(m->stream, end, sizeof end, e);
+	return err ? err : stream_flush(m->stream, e);
+}
+
+void image_load_done(struct mover *m)
+{
+	image_close(m->from.image);
+	stream_free(m->stream);
+	if (m->from.early)
+		godwit__ckpt__job__free_unpacked(m->from.early, NULL);
+	godwit__mover__mover_message__free_unpacked(m->from.check, NULL);
+	m->from.check = NULL;
+}

@@ -1,0 +1,439 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A job out of an image. Towards the destination, which may be this host itself, it is a migration: HELLO, BEGIN,
+ * a mover that sends, COMMIT, FORGET. But the source's mover reads an image, there is no communication state, and
+ * nothing to decide: the image stays what it is, so there is no record. Whoever asks about it after our own death
+ * hears that it was given up; what has been committed by then runs on.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "base/log.h"
+#include "base/util.h"
+#include "procd/jobs.h"
+#include "procd/migration.h"
+#include "procd/ops.h"
+#include "procd/rpc.h"
+
+#define LOCATE_MS 3000u
+#define NAME_LOCATE_MS 500u
+#define DEADLINE_MS 120000u
+
+struct restart {
+	struct procd *p;
+	struct restart *next;
+	struct call *call;
+	char id[MIGRATION_ID_LEN + 1];
+	uint8_t key[MIGRATION_KEY_LEN];
+	char destination[GW_HOST_MAX];
+	char name[NAME_MAX_LEN + 1];
+	struct mover *loader;
+	uint64_t bytes, monotonic_ns, boottime_ns; /* the job's clocks at the checkpoint */
+	Godwit__Procd__Begin *begin;
+	unsigned refs;
+	bool over, moving;
+	uv_timer_t deadline;
+};
+
+/* --- life --- */
+
+/* Not inlined: gcc would see a use after free() in every callback that ends something, references or not. */
+static void __attribute__((noinline, noipa)) unref(struct restart *s)
+{
+	if (--s->refs)
+		return;
+	if (s->begin)
+		godwit__procd__begin__free_unpacked(s->begin, NULL);
+	free(s);
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+	unref(handle->data);
+}
+
+bool restart_is_going_on(const struct procd *p, const char *id)
+{
+	for (const struct restart *s = p->restarts; s; s = s->next)
+		if (!strcmp(s->id, id))
+			return true;
+	return false;
+}
+
+static void on_told(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	(void)reply;
+	(void)status;
+	(void)why;
+	unref(arg);
+}
+
+static void finish(struct restart *s)
+{
+	s->over = true;
+	for (struct restart **at = &s->p->restarts; *at; at = &(*at)->next) {
+		if (*at != s)
+			continue;
+		*at = s->next;
+		break;
+	}
+	mover_end(s->loader);
+	s->loader = NULL;
+	uv_close((uv_handle_t *)&s->deadline, on_closed);
+	unref(s);
+}
+
+static void fail(struct restart *s, int code, const char *text, const Godwit__Procd__Reply *problems)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Abort give_up = GODWIT__PROCD__ABORT__INIT;
+
+	if (s->over)
+		return;
+	log_info("restart of %s: %s", s->name, text);
+	r.code = code < 0 ? code : -EIO;
+	r.text = (char *)(uintptr_t)text;
+	if (problems) {
+		r.problems = problems->problems;
+		r.n_problems = problems->n_problems;
+	}
+	call_reply(s->call, &r);
+	s->call = NULL;
+	if (s->begin) {
+		give_up.migration = s->id;
+		q.op_case = GODWIT__PROCD__REQUEST__OP_ABORT;
+		q.abort = &give_up;
+		if (rpc_ask(s->p, "procd@", s->destination, &q, LOCATE_MS, on_told, s) == 0)
+			s->refs++;
+	}
+	finish(s);
+}
+
+static void ask(struct restart *s, Godwit__Procd__Request *q, rpc_reply_fn *fn)
+{
+	if (rpc_ask(s->p, "procd@", s->destination, q, LOCATE_MS, fn, s) == 0)
+		s->refs++;
+	else
+		fail(s, -ENOTCONN, "flipd is away", NULL);
+}
+
+/* True if the reply is of use; else all is over. */
+static bool heard(struct restart *s, const Godwit__Procd__Reply *reply, const char *why)
+{
+	if (s->over)
+		return false;
+	if (!reply)
+		fail(s, -EHOSTUNREACH, why, NULL);
+	else if (reply->n_problems)
+		fail(s, -ENOTSUP, reply->problems[0]->reason, reply);
+	else if (reply->code)
+		fail(s, reply->code, reply->text, NULL);
+	return !s->over;
+}
+
+static void on_deadline(uv_timer_t *timer)
+{
+	fail(timer->data, -ETIMEDOUT, "the restart took too long", NULL);
+}
+
+/* --- commit --- */
+
+static void on_committed(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct restart *s = arg;
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Started started = GODWIT__PROCD__STARTED__INIT;
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Forget forget = GODWIT__PROCD__FORGET__INIT;
+
+	(void)status;
+	if (!heard(s, reply, why)) {
+		unref(s);
+		return;
+	}
+	started.name = s->name;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_STARTED;
+	r.started = &started;
+	call_reply(s->call, &r);
+	forget.migration = s->id;
+	q.op_case = GODWIT__PROCD__REQUEST__OP_FORGET;
+	q.forget = &forget;
+	if (rpc_ask(s->p, "procd@", s->destination, &q, LOCATE_MS, on_told, s) == 0)
+		s->refs++;
+	log_info("job %s: restarted on %s", s->name, s->destination);
+	finish(s);
+	unref(s);
+}
+
+/* Its streams begin anew, at offset 0. */
+static void commit(struct restart *s)
+{
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Commit c = GODWIT__PROCD__COMMIT__INIT;
+	Godwit__Shepherd__Streams streams = GODWIT__SHEPHERD__STREAMS__INIT;
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+
+	streams.log_bytes = s->begin->job->log_bytes;
+	len = godwit__shepherd__streams__get_packed_size(&streams);
+	bytes = xmalloc(len + 1);
+	(void)godwit__shepherd__streams__pack(&streams, bytes);
+	c.migration = s->id;
+	c.streams.data = bytes;
+	c.streams.len = len;
+	c.incarnation = 1;
+	q.op_case = GODWIT__PROCD__REQUEST__OP_COMMIT;
+	q.commit = &c;
+	ask(s, &q, on_committed);
+}
+
+/* --- begin --- */
+
+static void connect_loader(struct restart *s, const Godwit__Procd__Begun *b)
+{
+	Godwit__Mover__Connect q = GODWIT__MOVER__CONNECT__INIT;
+
+	q.address = b->address;
+	q.port = b->port;
+	q.key.data = s->key;
+	q.key.len = sizeof s->key;
+	q.sealed = b->sealed;
+	if (mover_say(s->loader, MOVER_KIND(CONNECT), &q, NULL, 0) < 0)
+		fail(s, -EIO, "cannot talk to the mover", NULL);
+}
+
+static void on_begun(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct restart *s = arg;
+
+	(void)status;
+	if (heard(s, reply, why)) {
+		if (reply->result_case == GODWIT__PROCD__REPLY__RESULT_BEGUN)
+			connect_loader(s, reply->begun);
+		else
+			fail(s, -EPROTO, "the destination answers nonsense", NULL);
+	}
+	unref(s);
+}
+
+static int64_t realtime_us(void)
+{
+	struct timespec t;
+
+	(void)clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* What the image says about the job, and what is new: name, clocks that go on, addresses. */
+static void begin(struct restart *s, const Godwit__Procd__HelloReply *h)
+{
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Begin b = *s->begin;
+	Godwit__Procd__JobSpec spec = *s->begin->job;
+
+	spec.name = s->name;
+	spec.started_us = realtime_us();
+	spec.adopted = 0;
+	spec.moves = 0;
+	spec.monotonic_offset_ns = (int64_t)s->monotonic_ns - h->monotonic_ns;
+	spec.boottime_offset_ns = (int64_t)s->boottime_ns - h->boottime_ns;
+	b.migration = s->id;
+	b.source = s->p->settings.name;
+	b.address = s->p->settings.address;
+	b.job = &spec;
+	b.key.data = s->key;
+	b.key.len = sizeof s->key;
+	b.sealed = strcmp(s->destination, s->p->settings.name) && !settings_trusts(&s->p->settings, h->address);
+	b.check_only = 0;
+	b.bytes = s->bytes;
+	b.incarnation = 1;
+	q.op_case = GODWIT__PROCD__REQUEST__OP_BEGIN;
+	q.begin = &b;
+	ask(s, &q, on_begun);
+}
+
+static void on_hello(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct restart *s = arg;
+
+	(void)status;
+	if (heard(s, reply, why)) {
+		if (reply->result_case == GODWIT__PROCD__REPLY__RESULT_HELLO)
+			begin(s, reply->hello);
+		else
+			fail(s, -EPROTO, "the destination answers nonsense", NULL);
+	}
+	unref(s);
+}
+
+/* Nobody serves the name: it is free. */
+static void on_asked_name(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct restart *s = arg;
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Hello hello = GODWIT__PROCD__HELLO__INIT;
+	const char *command;
+	uint32_t random = 0;
+
+	(void)status;
+	(void)why;
+	if (s->over) {
+		unref(s);
+		return;
+	}
+	if (reply && *s->call->request->restart->name) {
+		fail(s, -EEXIST, "there is a job of that name", NULL);
+		unref(s);
+		return;
+	}
+	if (reply) {
+		command = s->begin->job->n_command ? s->begin->job->command[0] : "job";
+		(void)!getrandom(&random, sizeof random, 0);
+		name_make(s->name, command, s->p->settings.name, random);
+	}
+	q.op_case = GODWIT__PROCD__REQUEST__OP_HELLO;
+	q.hello = &hello;
+	ask(s, &q, on_hello);
+	unref(s);
+}
+
+static void ask_name(struct restart *s)
+{
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Info info = GODWIT__PROCD__INFO__INIT;
+
+	q.op_case = GODWIT__PROCD__REQUEST__OP_INFO;
+	q.info = &info;
+	if (rpc_ask(s->p, "job:", s->name, &q, NAME_LOCATE_MS, on_asked_name, s) == 0)
+		s->refs++;
+	else
+		fail(s, -ENOTCONN, "flipd is away", NULL);
+}
+
+/* --- the mover that reads the image --- */
+
+static void on_checked(struct restart *s, const Godwit__Mover__Checked *c)
+{
+	const char *wanted = s->call->request->restart->name;
+
+	if (s->begin)
+		return;
+	s->begin = godwit__procd__begin__unpack(NULL, c->begin.len, c->begin.data);
+	if (!s->begin || !s->begin->job || (!*wanted && !name_is_valid(s->begin->job->name))) {
+		fail(s, -EBADMSG, "what the image says about its job is damaged", NULL);
+		return;
+	}
+	(void)snprintf(s->name, sizeof s->name, "%s", *wanted ? wanted : s->begin->job->name);
+	s->bytes = c->bytes;
+	s->monotonic_ns = c->monotonic_ns;
+	s->boottime_ns = c->boottime_ns;
+	ask_name(s);
+}
+
+static void on_message(void *arg, const mover_message *msg)
+{
+	Godwit__Mover__Move move = GODWIT__MOVER__MOVE__INIT;
+	struct restart *s = arg;
+
+	if (s->over)
+		return;
+	switch (msg->kind_case) {
+	case MOVER_KIND(CHECKED):
+		on_checked(s, msg->checked);
+		break;
+	case MOVER_KIND(PREPARED):
+		s->moving = true;
+		if (mover_say(s->loader, MOVER_KIND(MOVE), &move, NULL, 0) < 0)
+			fail(s, -EIO, "cannot talk to the mover", NULL);
+		break;
+	case MOVER_KIND(READY):
+		if (s->moving)
+			commit(s);
+		s->moving = false;
+		break;
+	case MOVER_KIND(FAILED):
+		fail(s, msg->failed->code, msg->failed->text, NULL);
+		break;
+	default:
+		break;
+	}
+}
+
+static void on_gone(void *arg)
+{
+	struct restart *s = arg;
+
+	mover_end(s->loader);
+	s->loader = NULL;
+	fail(s, -EIO, "the mover that reads the image died", NULL);
+}
+
+static const struct mover_ops ops = { .message = on_message, .gone = on_gone };
+
+/* --- the request --- */
+
+static void load(struct restart *s)
+{
+	const Godwit__Procd__Restart *q = s->call->request->restart;
+	Godwit__Mover__Load load = GODWIT__MOVER__LOAD__INIT;
+	struct err e = { 0 };
+
+	if (mover_start_as(s->p, "source", s->call->uid, s->call->gid, &ops, s, &s->loader, &e) < 0) {
+		fail(s, e.code, err_text(&e), NULL);
+		return;
+	}
+	load.path = q->path;
+	if (mover_say(s->loader, MOVER_KIND(LOAD), &load, NULL, 0) < 0)
+		fail(s, -EIO, "cannot talk to the mover", NULL);
+}
+
+static const char *why_not(const struct call *c)
+{
+	const Godwit__Procd__Restart *q = c->request->restart;
+
+	if (*q->path != '/')
+		return "an image needs an absolute path";
+	if (*q->name && !name_is_valid(q->name))
+		return "that is no name for a job";
+	if (strlen(q->destination) >= GW_HOST_MAX)
+		return "there is no such host";
+	return NULL;
+}
+
+void restart_start(struct procd *p, struct call *c)
+{
+	uint8_t random[MIGRATION_ID_LEN / 2] = { 0 };
+	const char *no = why_not(c);
+	struct restart *s;
+
+	/* What an image says about credentials and files is believed by nobody but root yet. */
+	if (c->uid != 0) {
+		call_refuse(c, -EPERM, "only root may restart jobs out of images");
+		return;
+	}
+	if (no) {
+		call_refuse(c, -EINVAL, "%s", no);
+		return;
+	}
+	s = xcalloc(1, sizeof *s);
+	s->p = p;
+	s->call = c;
+	s->refs = 2; /* the list and the timer */
+	(void)snprintf(s->destination, sizeof s->destination, "%s",
+		       *c->request->restart->destination ? c->request->restart->destination : p->settings.name);
+	(void)!getrandom(random, sizeof random, 0);
+	(void)!getrandom(s->key, sizeof s->key, 0);
+	for (size_t i = 0; i < sizeof random; i++)
+		(void)snprintf(s->id + 2 * i, 3, "%02x", random[i]);
+	s->next = p->restarts;
+	p->restarts = s;
+	(void)uv_timer_init(p->loop, &s->deadline);
+	s->deadline.data = s;
+	(void)uv_timer_start(&s->deadline, on_deadline, DEADLINE_MS, 0);
+	load(s);
+}

@@ -1,0 +1,92 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Checkpoints of a counting job, and new jobs out of them.
+. "$(dirname "$0")/lab.sh"
+
+lab_begin 2
+
+counter='import os, time
+x = bytearray(os.urandom(1 << 16)) * 64
+sum0 = sum(x)
+i = 0
+while True:
+    print(i if sum(x) == sum0 else "bad", flush=True)
+    i += 1
+    time.sleep(0.02)'
+
+last()
+{
+	on "$1" godwit logs "$2" | tail -n 1
+}
+
+# The job's last word grows; 10 seconds.
+counts_on()
+{
+	local then
+	then=$(last "$1" "$2")
+	for _ in $(seq 50); do
+		[ "$(last "$1" "$2")" -gt "${then:-0}" ] 2>/dev/null && return 0
+		sleep 0.2
+	done
+	return 1
+}
+
+# Its first word is at least $3, and then it counts without a gap.
+begins_after()
+{
+	on "$1" godwit logs "$2" | awk -v least="$3" 'NR == 1 { ok = $1 >= least; next } $1 != last + 1 && NR > 2 { ok = 0 }
+		{ last = $1 } END { exit !ok }'
+}
+
+on h1 godwit run -d --name count -- "$python" -c "$counter" >/dev/null
+counts_on h1 count
+check "a job counts" [ $? = 0 ]
+before=$(last h1 count)
+on h1 godwit checkpoint count "$work/image" >/dev/null
+check "it is written down" [ $? = 0 ]
+check "for its owner only" [ "$(stat -c %a "$work/image")" = 700 ]
+counts_on h1 count
+check "and goes on" [ $? = 0 ]
+"$GODWIT" image verify "$work/image"
+check "the image is well" [ $? = 0 ]
+check "and says what it is" [ "$("$GODWIT" image show --json "$work/image" | jq -r .name)" = count ]
+on h1 godwit checkpoint count "$work/image" 2>/dev/null
+check "no image is replaced unasked" [ $? = 1 ]
+on h1 godwit checkpoint --force --compress --kill count "$work/image2" >/dev/null
+check "it is written down and killed" [ $? = 0 ]
+for _ in $(seq 50); do job_lives h1 count || break; sleep 0.1; done
+job_lives h1 count
+check "and has ended" [ $? != 0 ]
+on h2 godwit restart --name again "$work/image" >/dev/null
+check "the image becomes a job on another host" [ $? = 0 ]
+on h1 godwit restart --host h2 --name third "$work/image2" >/dev/null
+check "and another, sent from the first" [ $? = 0 ]
+counts_on h1 again && counts_on h1 third
+check "both count" [ $? = 0 ]
+begins_after h1 again "$before"
+check "from where the first was" [ $? = 0 ]
+begins_after h1 third "$before"
+check "and the second" [ $? = 0 ]
+on h1 godwit migrate again h1 >/dev/null
+check "it moves as any job does" [ $? = 0 ]
+counts_on h2 again
+check "and counts on" [ $? = 0 ]
+
+mkdir "$work/small"
+on h1 mount -t tmpfs -o size=1m none "$work/small"
+on h1 godwit checkpoint again "$work/small/image" 2>"$work/err"
+check "a full disk is an error" [ $? = 1 ]
+check "that says so" grep -q "No space" "$work/err"
+check "and leaves nothing" [ -z "$(on h1 ls -A "$work/small")" ]
+counts_on h1 again
+check "while the job goes on" [ $? = 0 ]
+
+printf x | dd of="$work/image/2.core" bs=1 seek=8192 conv=notrunc 2>/dev/null
+on h1 godwit restart --name bad "$work/image" 2>"$work/err"
+check "a damaged image is refused" [ $? = 1 ]
+job_lives h1 bad
+check "and nothing is started" [ $? != 0 ]
+as_nobody="setpriv --reuid 65534 --regid 65534 --clear-groups"
+on h1 $as_nobody godwit checkpoint third "$work/theirs" 2>"$work/err"
+check "nobody writes another's job down" [ $? = 1 ]
+finish
