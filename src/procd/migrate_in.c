@@ -442,7 +442,7 @@ void migrate_in_begin(struct procd *p, struct call *c)
 	confined.gid = b->job->gid;
 	confined.groups = b->job->groups;
 	confined.n_groups = b->job->n_groups;
-	if (!policy_trusts(&p->settings, c->host))
+	if (b->confined || !policy_trusts(&p->settings, c->host))
 		q.confined = &confined;
 	if (mover_say(m->mover, MOVER_KIND(CHECK_DESTINATION), &q, NULL, 0) < 0)
 		in_discard(m, -EIO, "cannot talk to the mover");

@@ -6,6 +6,8 @@
  * hears that it was given up; what has been committed by then runs on.
  */
 #include <errno.h>
+#include <grp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +24,7 @@
 #define LOCATE_MS 3000u
 #define NAME_LOCATE_MS 500u
 #define DEADLINE_MS 120000u
+#define GROUPS_MAX 256
 
 struct restart {
 	struct procd *p;
@@ -229,6 +232,36 @@ static int64_t realtime_us(void)
 	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
 }
 
+/*
+ * An image of a user may have been written by anything: whatever it says, the job is his, in groups that he is in
+ * here, and the destination gives it nothing that he would not get (BEGIN's confined).
+ */
+static void confine(const struct restart *s, Godwit__Procd__Begin *b, Godwit__Procd__JobSpec *spec)
+{
+	const struct call *c = s->call;
+	gid_t known[GROUPS_MAX];
+	struct passwd *pw = getpwuid(c->uid);
+	int n = GROUPS_MAX;
+	size_t kept = 0;
+
+	if (!c->uid)
+		return;
+	if (!pw || getgrouplist(pw->pw_name, pw->pw_gid, known, &n) < 0)
+		n = 0;
+	for (size_t i = 0; i < spec->n_groups; i++) {
+		bool ok = spec->groups[i] == c->gid;
+
+		for (int k = 0; k < n; k++)
+			ok |= known[k] == spec->groups[i];
+		if (ok)
+			spec->groups[kept++] = spec->groups[i];
+	}
+	spec->n_groups = kept;
+	spec->uid = c->uid;
+	spec->gid = c->gid;
+	b->confined = 1;
+}
+
 /* What the image says about the job, and what is new: name, clocks that go on, addresses. */
 static void begin(struct restart *s, const Godwit__Procd__HelloReply *h)
 {
@@ -250,6 +283,8 @@ static void begin(struct restart *s, const Godwit__Procd__HelloReply *h)
 	b.key.len = sizeof s->key;
 	b.sealed = strcmp(s->destination, s->p->settings.name) && !settings_trusts(&s->p->settings, h->address);
 	b.check_only = 0;
+	b.confined = 0;
+	confine(s, &b, &spec);
 	b.bytes = s->bytes;
 	b.incarnation = 1;
 	q.op_case = GODWIT__PROCD__REQUEST__OP_BEGIN;
@@ -411,11 +446,6 @@ void restart_start(struct procd *p, struct call *c)
 	const char *no = why_not(c);
 	struct restart *s;
 
-	/* What an image says about credentials and files is believed by nobody but root yet. */
-	if (c->uid != 0) {
-		call_refuse(c, -EPERM, "only root may restart jobs out of images");
-		return;
-	}
 	if (no) {
 		call_refuse(c, -EINVAL, "%s", no);
 		return;

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <grp.h>
+#include <sched.h>
 #include <sys/fsuid.h>
 #include <unistd.h>
 
@@ -90,5 +91,18 @@ int confine_judge(const struct state_target *d, const Godwit__Ckpt__Creds *m, st
 	if (m->cap_permitted || m->cap_effective || m->cap_inheritable || m->cap_ambient || m->securebits)
 		return err_set(e, -EPERM,
 			       "it claims capabilities, and its source may not send privileged jobs here");
+	return 0;
+}
+
+#define IOPRIO_CLASS(x) ((x) >> 13)
+#define IOPRIO_CLASS_RT 1
+
+int confine_judge_sched(const struct state_target *d, const Godwit__Ckpt__Sched *m, struct err *e)
+{
+	if (!d->confined.on)
+		return 0;
+	if ((m->policy != SCHED_OTHER && m->policy != SCHED_BATCH && m->policy != SCHED_IDLE) || m->nice < 0 ||
+	    IOPRIO_CLASS(m->ioprio) == IOPRIO_CLASS_RT)
+		return err_set(e, -EPERM, "it claims a priority that only root can give");
 	return 0;
 }

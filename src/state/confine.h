@@ -21,6 +21,8 @@ void confine_leave(const struct state_target *d);
 mode_t confine_mode(const struct state_target *d, mode_t mode);
 /* Gives a file that was made for him to him. 0 or -errno. */
 int confine_own(const struct state_target *d, int fd, uid_t uid, gid_t gid);
+/* Priority over others is root's to give. */
+int confine_judge_sched(const struct state_target *d, const Godwit__Ckpt__Sched *m, struct err *e) must_check;
 int confine_judge(const struct state_target *d, const Godwit__Ckpt__Creds *c, struct err *e) must_check;
 
 #endif

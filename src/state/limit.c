@@ -188,13 +188,14 @@ static int set_limit(struct state_target *d, const Godwit__Ckpt__Limit *m, struc
 
 	if (!name)
 		return err_set(e, -EBADMSG, "a resource limit that does not exist");
-	if (prlimit(d->pid, which, &want, NULL) == 0)
+	if (!d->confined.on && prlimit(d->pid, which, &want, NULL) == 0)
 		return 0;
-	if (errno != EPERM || prlimit(d->pid, which, NULL, &now) < 0)
+	if ((!d->confined.on && errno != EPERM) || prlimit(d->pid, which, NULL, &now) < 0)
 		return err_errno(e, "%s", name);
 	want.rlim_max = MIN(want.rlim_max, now.rlim_max);
 	want.rlim_cur = MIN(want.rlim_cur, want.rlim_max);
-	log_info("%s: the job's hard limit is cut to %llu", name, (unsigned long long)want.rlim_max);
+	if (want.rlim_max < m->hard)
+		log_info("%s: the job's hard limit is cut to %llu", name, (unsigned long long)want.rlim_max);
 	return prlimit(d->pid, which, &want, NULL) < 0 ? err_errno(e, "%s", name) : 0;
 }
 

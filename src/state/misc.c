@@ -187,6 +187,8 @@ static int set_oom_score(struct state_target *d, int wanted, struct err *e)
 	long long now = 0;
 	int r = read_number(d->proc, "oom_score_adj", 10, &now);
 
+	if (d->confined.on)
+		wanted = MAX(wanted, 0);
 	if (r == 0 && now != wanted)
 		r = write_number(d->proc, "oom_score_adj", wanted);
 	if (r == -EACCES || r == -EPERM) {

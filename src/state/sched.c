@@ -14,6 +14,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "state/confine.h"
 #include "state/kinds.h"
 
 #define CPUS_BYTES_MAX 1024 /* 8192 CPUs */
@@ -147,7 +148,9 @@ static int sched_restore_thread(struct state_target *d, struct remote_thread *t,
 
 	if (!m)
 		return err_set(e, -EBADMSG, "thread %d: no scheduling", thread->tid);
-	r = state_room(d, t, b, 1, 0, e);
+	r = confine_judge_sched(d, m, e);
+	if (!r)
+		r = state_room(d, t, b, 1, 0, e);
 	if (r < 0)
 		return r;
 	if (thread->timer_slack_ns)

@@ -89,4 +89,18 @@ check "and nothing is started" [ $? != 0 ]
 as_nobody="setpriv --reuid 65534 --regid 65534 --clear-groups"
 on h1 $as_nobody godwit checkpoint third "$work/theirs" 2>"$work/err"
 check "nobody writes another's job down" [ $? = 1 ]
+mkdir -m 777 "$work/open"
+on h1 sh -c "cd / && exec $as_nobody godwit run -d --name his -- sleep 1000" >/dev/null &&
+	on h1 $as_nobody godwit checkpoint his "$work/open/his" >/dev/null
+check "a user writes his own job down" [ $? = 0 ]
+check "and the image is his" [ "$(stat -c %u "$work/open/his/2.core")" = 65534 ]
+on h1 $as_nobody godwit restart --name hers "$work/open/his" >/dev/null
+check "and makes a job of it" [ $? = 0 ]
+check "that is his" [ "$(job_field h1 hers .uid)" = 65534 ]
+chmod 755 "$work/image2" && chmod 644 "$work/image2"/*
+on h1 $as_nobody godwit restart --name root2 "$work/image2" 2>"$work/err"
+check "but not of one that was root's" [ $? != 0 ]
+job_lives h1 root2
+check "nor is anything left of the attempt" [ $? != 0 ]
+
 finish
