@@ -248,9 +248,11 @@ static int stop_once(struct mover *m, bool reading_too, struct err *e)
 	call_after_stop(s, &m->remote);
 	m->from.stopped = true;
 	s->remote = &m->remote;
-	err = file_may_freeze(s, reading_too, e);
+	err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
 	if (!err)
-		err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
+		err = call_keep_transfers(s, e);
+	if (!err)
+		err = file_may_freeze(s, reading_too, e);
 	return err ? err : linger_sweep(&m->remote, e);
 }
 

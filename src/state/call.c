@@ -394,6 +394,29 @@ int call_resume_source(struct state_source *s, struct err *e)
 	return err ? err : remote_put_regs(r, e);
 }
 
+int call_keep_transfers(struct state_source *s, struct err *e)
+{
+	struct remote *r = s->remote;
+	struct linger_call *list = NULL;
+	size_t n = 0;
+	int err;
+
+	for (size_t i = 0; i < r->n_threads; i++) {
+		const struct remote_thread *t = &r->threads[i];
+		uint64_t done;
+
+		if (!transfer_was_cut(r, t, s->proc, &done))
+			continue;
+		if (!list)
+			list = xcalloc(r->n_threads, sizeof(*list));
+		if (transfer_rest(r, t, t->call_nr, done, &list[n]) == 0)
+			list[n++].thread = i;
+	}
+	err = n ? linger_enter(r, list, n, e) : 0;
+	free(list);
+	return err;
+}
+
 /* --- restart blocks at the destination --- */
 
 struct asleep {

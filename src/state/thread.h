@@ -17,7 +17,10 @@ int thread_settle(struct state_target *d, struct remote_thread *t, const Godwit_
  * destination, where registers and masks of the remote threads are the job's already.
  */
 int call_before_stop(struct state_source *s, struct remote *r, struct err *e) must_check;
-void call_after_stop(struct state_source *s, struct remote *r); /* at once */
+void call_after_stop(struct state_source *s, struct remote *r);
+/* Every thread stopped, agent mapped: a transfer that the stop has cut short enters a call that lingers, at once,
+ * so that should this mover die the job still sees one call and one count. */
+int call_keep_transfers(struct state_source *s, struct err *e) must_check; /* at once */
 int call_resume_source(struct state_source *s, struct err *e) must_check;
 int call_resume_target(struct state_target *d, struct err *e) must_check;
 void call_source_done(struct state_source *s);
