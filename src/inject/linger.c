@@ -2,6 +2,7 @@
 #include "inject/linger.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -43,6 +44,31 @@ static bool is_ours(const struct remote *r, uint64_t page)
 /* --- finding and sweeping --- */
 
 #define AGENT_MAGIC_AT 24
+#define BLANK_BELOW 0x400000u /* where programs that are linked to an address begin */
+#define PAGEMAP_TOUCHED 61    /* this bit and those above: file or shared, swapped, present */
+
+/*
+ * Is this an agent's mapping whose mover died before it could write into it? Nobody else is given memory that low
+ * without asking for just that address, or maps so much that is executable and cannot be written, and has touched
+ * none of it.
+ */
+static bool is_blank_agent(const struct remote *r, uint64_t start, uint64_t len)
+{
+	size_t n = remote_agent_size() / PAGE;
+	_cleanup_free_ uint64_t *entries = xcalloc(n, sizeof(*entries));
+	_cleanup_fd_ int fd = -EBADF;
+
+	if (start >= BLANK_BELOW || (len != remote_agent_size() && len != AGENT_CODE_SIZE))
+		return false;
+	fd = openat(r->link->proc, "pagemap", O_RDONLY | O_CLOEXEC);
+	if (fd < 0 || pread(fd, entries, n * sizeof *entries, (off_t)(start / PAGE * sizeof *entries)) !=
+			      (ssize_t)(n * sizeof *entries))
+		return false;
+	for (size_t i = 0; i < n; i++)
+		if (entries[i] >> PAGEMAP_TOUCHED)
+			return false;
+	return true;
+}
 
 /* Whole mappings of ours, code first: how long it is from a page of code on, 0 if it is none. */
 static size_t left_behind(const struct remote *r, uint64_t start, uint64_t len)
@@ -51,6 +77,8 @@ static size_t left_behind(const struct remote *r, uint64_t start, uint64_t len)
 
 	if (len == PAGE)
 		return is_ours(r, start) ? UNIT : 0;
+	if (is_blank_agent(r, start, len))
+		return remote_agent_size();
 	if (len != AGENT_CODE_SIZE || remote_read(r, (raddr_t) { start }, head, sizeof head) < 0)
 		return 0;
 	return memcmp(head + AGENT_MAGIC_AT, agent_blob_start + AGENT_MAGIC_AT, sizeof magic)
@@ -71,7 +99,7 @@ int linger_find(struct remote *r, struct err *e)
 
 		if (sscanf(line, "%lx-%lx %4s %*x %*s %lu", &start, &end, prot, &inode) != 4)
 			continue;
-		if (end - start > AGENT_CODE_SIZE || strcmp(prot, "r-xp") != 0 || inode ||
+		if (end - start > remote_agent_size() || strcmp(prot, "r-xp") != 0 || inode ||
 		    !left_behind(r, start, end - start))
 			continue;
 		link->lingering = xrealloc(link->lingering, (link->n_lingering + 1) * sizeof(*link->lingering));
