@@ -120,6 +120,15 @@ static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
 	c->boottime_ns = boottime_ns() + (uint64_t)s->boottime_offset_ns;
 }
 
+static void new_source(struct mover *m)
+{
+	struct state_source *s = &m->from.s;
+
+	*s = (struct state_source) { .proc = -EBADF, .pidfd = -EBADF, .problems = &m->problems };
+	s->requirements = xmalloc(sizeof *s->requirements);
+	godwit__ckpt__requirements__init(s->requirements);
+}
+
 int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
 		 struct err *e)
 {
@@ -130,15 +139,11 @@ int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit_
 	if (m->from.check)
 		return err_set(e, -EALREADY, "this mover has a job already");
 	m->from.check = (Godwit__Mover__MoverMessage *)(uintptr_t)in;
-	*s = (struct state_source) { .proc = -EBADF,
-				     .pidfd = -EBADF,
-				     .carry = ask->carry,
-				     .adopted = ask->adopted,
-				     .problems = &m->problems,
-				     .streams = (const Godwit__Mover__Stream *const *)ask->streams,
-				     .n_streams = ask->n_streams };
-	s->requirements = xmalloc(sizeof *s->requirements);
-	godwit__ckpt__requirements__init(s->requirements);
+	new_source(m);
+	s->carry = ask->carry;
+	s->adopted = ask->adopted;
+	s->streams = (const Godwit__Mover__Stream *const *)ask->streams;
+	s->n_streams = ask->n_streams;
 	err = open_process(s, ask->leader, e);
 	if (!err && !m->problems.n)
 		err = run_checks(m, e);
@@ -231,7 +236,7 @@ static void undo_stop(struct mover *m)
 	m->from.s.remote = NULL;
 }
 
-static int stop_once(struct mover *m, bool reading_too, struct err *e)
+static int stop_threads(struct mover *m, struct err *e)
 {
 	struct state_source *s = &m->from.s;
 	int err = remote_open(&m->remote, s->pid, e);
@@ -249,10 +254,15 @@ static int stop_once(struct mover *m, bool reading_too, struct err *e)
 	m->from.stopped = true;
 	s->remote = &m->remote;
 	err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
+	return err ? err : call_keep_transfers(s, e);
+}
+
+static int stop_once(struct mover *m, bool reading_too, struct err *e)
+{
+	int err = stop_threads(m, e);
+
 	if (!err)
-		err = call_keep_transfers(s, e);
-	if (!err)
-		err = file_may_freeze(s, reading_too, e);
+		err = file_may_freeze(&m->from.s, reading_too, e);
 	return err ? err : linger_sweep(&m->remote, e);
 }
 
@@ -450,6 +460,42 @@ int source_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in, Godw
 	out->undone = xmalloc(sizeof *out->undone);
 	godwit__mover__undone__init(out->undone);
 	m->done = true;
+	return 0;
+}
+
+/* A process that is being killed closes its descriptors before it lets go of those it traces. */
+static int wait_untraced(pid_t pid, struct err *e)
+{
+	uint64_t until_us = now_us() + STOP_DEADLINE_US;
+	struct remote r;
+	int err;
+
+	while ((err = remote_open(&r, pid, e)) == -EBUSY && now_us() < until_us)
+		(void)usleep(1000);
+	if (!err)
+		remote_done(&r);
+	return err;
+}
+
+/* The threads have found their own way, but a mapping cannot unmap itself. */
+int source_tidy(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		struct err *e)
+{
+	struct state_source *s = &m->from.s;
+	struct err why = { 0 };
+	int err;
+
+	(void)out;
+	if (m->from.check)
+		return err_set(e, -EALREADY, "this mover has a job already");
+	m->from.check = (Godwit__Mover__MoverMessage *)(uintptr_t)in;
+	new_source(m);
+	err = wait_untraced(in->tidy->leader, &why) ?: open_process(s, in->tidy->leader, &why);
+	if (!err && !m->problems.n)
+		err = state_call.check(s, &why) ?: stop_threads(m, &why) ?: linger_sweep(&m->remote, &why);
+	undo_stop(m);
+	if (err < 0) /* it does no harm where it is */
+		log_warn("something of a mover that died may stay in process %d: %s", s->pid, err_text(&why));
 	return 0;
 }
 

@@ -30,6 +30,7 @@ const struct stage mover_stages[] = {
 	  "the job frozen at the source until procd decides" },
 	{ "rollback", ASK(ROLLBACK), source_rollback, ASK(ROLLBACK), destination_rollback, "is the undo",
 	  "as the stage that is undone" },
+	{ "tidy", ASK(TIDY), source_tidy, NOTHING, NULL, "as stun", "as stun; the next attempt tidies, too" },
 	{ "delete", ASK(FINISH), source_finish, ASK(FINISH), destination_finish, "too late",
 	  "job runs at the destination" },
 	{ .name = NULL },

@@ -91,6 +91,22 @@ static void undone(struct migration_out *m)
 	out_undo_next(m);
 }
 
+/* The mover is dead. The job runs; what was mapped into it needs somebody else to go. */
+static void start_tidying(struct migration_out *m)
+{
+	Godwit__Mover__Tidy q = GODWIT__MOVER__TIDY__INIT;
+	struct err e = { 0 };
+
+	if (!m->job || m->tidied)
+		return;
+	m->tidied = true;
+	q.leader = m->job->pid;
+	if (mover_start(m->p, "source", &out_mover_ops, m, &m->mover, &e) < 0)
+		log_warn("job %s: %s", m->name, err_text(&e));
+	else if (mover_say(m->mover, MOVER_KIND(TIDY), &q, NULL, 0) == 0)
+		out_arm(m, 3000);
+}
+
 static void roll_back_mover(struct migration_out *m)
 {
 	Godwit__Mover__Rollback q = GODWIT__MOVER__ROLLBACK__INIT;
@@ -98,6 +114,8 @@ static void roll_back_mover(struct migration_out *m)
 	if (m->job)
 		(void)container_freeze(&m->job->container, &m->p->cgroups, false);
 	m->undone_stun = true; /* out_move_message waits for it */
+	if (!m->mover)
+		start_tidying(m);
 	if (mover_say(m->mover, MOVER_KIND(ROLLBACK), &q, NULL, 0) < 0)
 		undone(m);
 }
@@ -258,6 +276,10 @@ static void on_frozen(struct migration_out *m, const Godwit__Mover__Frozen *f)
 
 void out_move_message(struct migration_out *m, const mover_message *msg)
 {
+	if (m->undone_stun && !msg && !m->tidied) {
+		roll_back_mover(m);
+		return;
+	}
 	if (m->undone_stun && (!msg || msg->kind_case == MOVER_KIND(UNDONE))) {
 		undone(m);
 		return;

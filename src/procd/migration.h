@@ -44,6 +44,7 @@ struct migration_out {
 	unsigned refs; /* callbacks that are still to come, and the driver itself */
 	bool failing, over;
 	bool undone_stun; /* see undo_stun */
+	bool tidied;	  /* a second mover takes away what the first has left */
 	struct err e;
 	Godwit__Mover__Checked *problems; /* a copy; why it was refused */
 	struct mover *mover;

@@ -108,7 +108,7 @@ static void append_maps(const struct dieat *d, FILE *to, pid_t pid)
 		return;
 	for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
 		if (strtoull(line, NULL, 16) < AGENTS_BELOW)
-			note(d, "LEFT after the death before %ld: %s", d->k - d->stride, line);
+			note(d, "BAD after the death before %ld: an agent stays: %s", d->k - d->stride, line);
 		else if (!getenv("DIEAT_BUSY"))
 			fprintf(to, "maps: %s\n", line);
 	}

@@ -3,12 +3,11 @@
  * hop [-n MOVES] [-i MS] [--sealed] [--no-ready] [--cancel] [--die WHERE] [--mover PATH] [-v] -- PROGRAM ARG...
  *
  * Plays both process servers and the shepherds of a migration on one machine, so that the engine can be tested
- * without them: runs PROGRAM in a container of its own, waits for "ready" on its output, moves it MOVES times into
- * a new container, says "go", passes its output and its exit status on. -v: one line of JSON a move, on standard
- * error.
- * --no-ready: the program neither says ready nor listens. --cancel: every second attempt is rolled back before the
- * commit. --die: the same with GODWIT_DIE_AT in the movers' environment. -i: pause between moves. Exit status: the
- * program's; 125 if a move failed, 3 if the check refused.
+ * without them: runs PROGRAM in a container of its own, waits for "ready" on its output, moves it MOVES times
+ * into a new container, says "go", passes its output and its exit status on. -v: one line of JSON a move, on
+ * standard error. --no-ready: the program neither says ready nor listens. --cancel: every second attempt is
+ * rolled back before the commit. --die: the same with GODWIT_DIE_AT in the movers' environment. -i: pause
+ * between moves. Exit status: the program's; 125 if a move failed, 3 if the check refused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -545,9 +544,16 @@ static bool attempt(struct move *mv, bool cancel)
 /* What procd does when an attempt has failed, whoever died: the source's cgroup may be frozen already. */
 static void undo(struct hop *h)
 {
+	Godwit__Mover__Tidy tidy = GODWIT__MOVER__TIDY__INIT;
+	struct mover m;
 	_cleanup_free_ char *path = xasprintf("%s/job/cgroup.freeze", h->c.cgroup);
 
 	(void)!fd_write_file(-1, path, "0");
+	tidy.leader = h->c.job;
+	h->undisturbed = true;
+	start_mover(h, &m, "source");
+	say(&m, KIND(TIDY), &tidy, NULL, 0);
+	end_mover(&m);
 }
 
 /* Returns false if the job is where it was. */
