@@ -39,7 +39,7 @@ sweep()
 		run_hop "$1"
 		status=$?
 		read -r next _ <"$DIEAT_STATE"
-		if [ $status != 0 ]; then
+		if [ $status != 0 ] || [ "$next" = "$k" ]; then
 			echo "BAD between $k and $next: status $status: $(tail -n 3 "$work/err" | tr '\n' ' ')" >>"$DIEAT_LOG"
 			[ "$next" != "$k" ] || break
 		fi

@@ -301,7 +301,9 @@ static int run_traced(struct dieat *d)
 		}
 		(void)ptrace(PTRACE_SYSCALL, d->pid, 0, sig);
 	}
-	if (d->disturbed && d->count <= d->k) {
+	if (d->disturbed && d->count <= d->k && strcmp(d->stage, "delete") != 0) {
+		note(d, "%ld %s %s failed by itself", d->k, d->side, d->stage);
+	} else if (d->disturbed && d->count <= d->k) {
 		note(d, "%ld %s end %ld calls lived", d->k, d->side, d->count);
 		keep_state(d, -1);
 	}
