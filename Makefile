@@ -5,7 +5,7 @@
 #   make lint     format, layers, manuals       make bench    budgets, both sides of each ratio
 #   make format   what clang-format wants       make unit sim lab-tests    parts of check
 #   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
-#   make faults   the movers killed at every instant
+#   make faults   the movers killed at every instant, hangs, cut links
 #   make model    the commit's rules, every state   make fuzz, fuzz-smoke   every decoder, FUZZ_TIME=seconds each
 
 SAN ?=

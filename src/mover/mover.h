@@ -93,7 +93,8 @@ struct stage {
 };
 extern const struct stage mover_stages[];
 
-/* GODWIT_DIE_AT=stage:source|destination kills this process at the end of that stage, before it says so. */
+/* GODWIT_DIE_AT=stage:source|destination kills this process at the end of that stage, before it says so;
+ * GODWIT_HANG_AT stops it. */
 void stage_boundary(const struct mover *m, const char *stage);
 
 /* --- control.c --- */

@@ -36,12 +36,18 @@ const struct stage mover_stages[] = {
 	{ .name = NULL },
 };
 
-void stage_boundary(const struct mover *m, const char *stage)
+static void raise_at(const struct mover *m, const char *variable, const char *stage, int sig)
 {
-	const char *at = getenv("GODWIT_DIE_AT");
+	const char *at = getenv(variable);
 	size_t len = strlen(stage);
 
 	if (at && !strncmp(at, stage, len) && at[len] == ':' &&
 	    !strcmp(at + len + 1, m->source ? "source" : "destination"))
-		(void)raise(SIGKILL);
+		(void)raise(sig);
+}
+
+void stage_boundary(const struct mover *m, const char *stage)
+{
+	raise_at(m, "GODWIT_DIE_AT", stage, SIGKILL);
+	raise_at(m, "GODWIT_HANG_AT", stage, SIGSTOP);
 }
