@@ -52,11 +52,15 @@ int cmd_init(int argc, char **argv);
 int cmd_kill(int argc, char **argv);
 int cmd_lab(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
+int cmd_mem(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_resolve(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
+int cmd_resume(int argc, char **argv);
 int cmd_run(int argc, char **argv);
+int cmd_setowner(int argc, char **argv);
+int cmd_stun(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 
 #endif

@@ -8,9 +8,10 @@
 const char *job_state_name(Godwit__Procd__State state)
 {
 	static const char *const names[] = {
-		[GODWIT__PROCD__STATE__RUNNING] = "running",	 [GODWIT__PROCD__STATE__STOPPED] = "stopped",
-		[GODWIT__PROCD__STATE__MIGRATING] = "migrating", [GODWIT__PROCD__STATE__IN_DOUBT] = "in doubt",
-		[GODWIT__PROCD__STATE__EXITED] = "exited",	 [GODWIT__PROCD__STATE__ARRIVING] = "arriving",
+		[GODWIT__PROCD__STATE__RUNNING] = "running",   [GODWIT__PROCD__STATE__STOPPED] = "stopped",
+		[GODWIT__PROCD__STATE__STUNNED] = "stunned",   [GODWIT__PROCD__STATE__MIGRATING] = "migrating",
+		[GODWIT__PROCD__STATE__IN_DOUBT] = "in doubt", [GODWIT__PROCD__STATE__EXITED] = "exited",
+		[GODWIT__PROCD__STATE__ARRIVING] = "arriving",
 	};
 
 	return (size_t)state < ARRAY_LEN(names) && names[state] ? names[state] : "?";

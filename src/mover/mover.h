@@ -118,8 +118,8 @@ void timing_add(struct timings *t, const char *name);
 void timings_done(struct timings *t);
 
 /* --- source.c, source_take.c --- */
-stage_fn source_check, source_prepare, source_stun, source_move, source_freeze, source_rollback, source_tidy,
-	source_finish;
+stage_fn source_check, source_prepare, source_describe, source_stun, source_move, source_write, source_freeze,
+	source_rollback, source_tidy, source_finish;
 /* Every thread is stopped: fills m->from.final. */
 int source_take(struct mover *m, struct err *e) must_check;
 void source_done(struct mover *m);

@@ -211,6 +211,24 @@ int source_prepare(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwi
 	return 0;
 }
 
+/* Nobody is to get it: only the message is wanted. */
+int source_describe(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		    struct err *e)
+{
+	int err;
+
+	(void)in;
+	if (!m->from.check || m->from.image || m->from.early)
+		return err_set(e, -EPROTO, "not the time to describe");
+	err = describe(m, e);
+	if (err < 0)
+		return err;
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_PREPARED;
+	out->prepared = xmalloc(sizeof *out->prepared);
+	godwit__mover__prepared__init(out->prepared);
+	return 0;
+}
+
 /* --- stun --- */
 
 /* The agent leaves, and each thread gets what it needs to go on in what it was doing. */
@@ -305,7 +323,7 @@ int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 
 	(void)in;
 	(void)out;
-	if (!m->stream || m->from.stopped)
+	if (!m->from.early || m->from.image || m->from.stopped)
 		return err_set(e, -EPROTO, "not the time to stop");
 	timing_start(&m->timings);
 	err = stop(m, e);
@@ -403,6 +421,42 @@ int source_move(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 		frame_fail(m, e);
 	}
 	return err;
+}
+
+static int write_message(const Godwit__Ckpt__Job *job, const char *path, struct err *e)
+{
+	size_t len = godwit__ckpt__job__get_packed_size(job);
+	_cleanup_free_ uint8_t *bytes = xmalloc(len + 1);
+	_cleanup_fd_ int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	int err;
+
+	if (fd < 0)
+		return err_errno(e, "cannot make %s", path);
+	(void)godwit__ckpt__job__pack(job, bytes);
+	err = fd_write_full(fd, bytes, len);
+	return err < 0 ? err_code(e, err, "cannot write %s", path) : 0;
+}
+
+int source_write(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
+		 struct err *e)
+{
+	int err;
+
+	if (!m->from.stopped || m->stream)
+		return err_set(e, -EPROTO, "not the time to take");
+	err = m->from.take_error.code;
+	if (err < 0)
+		*e = m->from.take_error;
+	else
+		err = write_message(m->from.final, in->take->path, e);
+	if (err < 0) {
+		undo_stop(m);
+		return err;
+	}
+	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_READY;
+	out->ready = xmalloc(sizeof *out->ready);
+	godwit__mover__ready__init(out->ready);
+	return 0;
 }
 
 /* --- commit --- */

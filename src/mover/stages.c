@@ -24,6 +24,8 @@ const struct stage mover_stages[] = {
 	  "an unfinished image under a name that nobody uses; the job as in move" },
 	{ "stun", ASK(STUN), source_stun, NOTHING, NULL, "threads get their registers and run",
 	  "the kernel detaches the threads, whose registers are always such that the job goes on" },
+	{ "describe", ASK(DESCRIBE), source_describe, NOTHING, NULL, "nothing to undo", "job untouched" },
+	{ "take", ASK(TAKE), source_write, NOTHING, NULL, "as stun", "as stun" },
 	{ "move", ASK(MOVE), source_move, NOTHING, NULL, "as stun; the destination's copy is killed",
 	  "as stun; after READY the destination's copy stands by itself, frozen" },
 	{ "commit", ASK(FREEZE), source_freeze, NOTHING, NULL, "procd thaws the source's cgroup",

@@ -55,6 +55,8 @@ static Godwit__Procd__State state_of(struct job *j)
 	default:
 		break;
 	}
+	if (j->stunned)
+		return GODWIT__PROCD__STATE__STUNNED;
 	if (j->out)
 		return GODWIT__PROCD__STATE__MIGRATING;
 	if (j->pid && read_stat(j->pid, &letter, &threads, &resident) && letter == 'T')

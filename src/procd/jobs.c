@@ -51,6 +51,16 @@ bool jobs_is_allowed(const struct job *j, const struct call *c)
 	return c->uid == 0 || c->uid == j->spec->uid;
 }
 
+bool jobs_may_look(const struct job *j, const struct call *c)
+{
+	char path[32];
+	struct stat st;
+
+	/* Of a process that is not dumpable all files are root's. */
+	(void)snprintf(path, sizeof path, "/proc/%d/mem", j->pid);
+	return !c->uid || (j->pid && stat(path, &st) == 0 && st.st_uid == c->uid);
+}
+
 /* --- the end --- */
 
 static void unlink_job(struct job *j)
@@ -319,6 +329,7 @@ int jobs_save(struct job *j, struct err *e)
 
 	f.spec = j->spec;
 	f.incarnation = j->incarnation;
+	f.stunned = j->stunned;
 	if (j->in)
 		migrate_describe_arrival(j, &f);
 	len = godwit__journal__job_file__get_packed_size(&f);
@@ -381,8 +392,10 @@ static void load_job(struct procd *p, const char *name)
 
 	empty.name = (char *)(uintptr_t)name;
 	j = job_alloc(p, jobs_copy_spec(f ? f->spec : &empty), JOB_STARTING);
-	if (f)
+	if (f) {
 		j->incarnation = f->incarnation;
+		j->stunned = f->stunned;
+	}
 	r = container_reopen(&j->container, &p->cgroups, p->jobs_dir, name, &e);
 	if (r == -ESRCH) {
 		log_info("job %s: %s", name, err_text(&e));

@@ -33,6 +33,8 @@ struct job_scratch {
 	char stage[32];
 };
 void jobs_describe(struct job *j, Godwit__Procd__Job *ret, struct job_scratch *scratch);
+/* Whether the caller may see all of it: not if its program has gained privileges. */
+bool jobs_may_look(const struct job *j, const struct call *c);
 bool jobs_is_allowed(const struct job *j, const struct call *c);
 
 /* At the start: finds the jobs of an earlier procd. */

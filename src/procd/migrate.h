@@ -30,6 +30,7 @@
 void migrate_check(struct job *j, struct call *c);
 void migrate_start(struct job *j, struct call *c);
 void migrate_checkpoint(struct job *j, struct call *c);
+void migrate_stun(struct job *j, struct call *c);
 void migrate_progress(struct job *j, struct call *c);
 void migrate_cancel(struct job *j, struct call *c);
 /* Requests to a host. */

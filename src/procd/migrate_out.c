@@ -246,7 +246,7 @@ void out_fail(struct migration_out *m, int code, const char *fmt, ...)
 	(void)err_set(&m->e, code, "%s", text);
 	m->failing = true;
 	m->stage_us[m->stage] = now_us() - m->stage_started_us;
-	if (m->image)
+	if (m->image || m->stun)
 		log_info("job %s: no checkpoint: %s", m->name, text);
 	else
 		log_info("job %s: not moved to %s: %s", m->name, m->destination, text);
@@ -259,6 +259,8 @@ void out_finish(struct migration_out *m)
 	if (m->over)
 		return;
 	m->over = true;
+	if (m->stun && m->e.code && stun_anyway(m))
+		m->e.code = 0;
 	if (m->e.code || m->check_only)
 		answer_failure(m);
 	else
@@ -406,6 +408,10 @@ static void begin(struct job *j, struct call *c, const char *destination, bool c
 		call_refuse(c, -ESRCH, "job %s does not run", j->name);
 		return;
 	}
+	if (j->stunned) {
+		call_refuse(c, -EBUSY, "job %s is stunned", j->name);
+		return;
+	}
 	if (j->out) {
 		call_refuse(c, -EBUSY, "job %s is being %s already", j->name,
 			    j->out->check_only ? "checked" : "moved");
@@ -429,6 +435,30 @@ void migrate_check(struct job *j, struct call *c)
 	begin(j, c, q->destination, true, q->carry, "");
 }
 
+/* What there is to do to a job that is to be stopped and looked at; NULL: it was refused. */
+static struct migration_out *begin_to_look(struct job *j, struct call *c)
+{
+	struct migration_out *m;
+
+	if (j->state != JOB_RUNNING)
+		call_refuse(c, -ESRCH, "job %s does not run", j->name);
+	else if (j->stunned)
+		call_refuse(c, -EBUSY, "job %s is stunned", j->name);
+	else if (!jobs_may_look(j, c))
+		call_refuse(c, -EPERM, "job %s has privileges that you have not", j->name);
+	else if (j->out)
+		call_refuse(c, -EBUSY, "job %s is being %s already", j->name,
+			    j->out->check_only ? "checked" : "moved");
+	else
+		goto good;
+	return NULL;
+good:
+	m = out_new(j, NULL);
+	(void)snprintf(m->strategy, sizeof m->strategy, "eager");
+	m->calls[m->n_calls++] = c;
+	return m;
+}
+
 void migrate_checkpoint(struct job *j, struct call *c)
 {
 	struct migration_out *m;
@@ -437,19 +467,21 @@ void migrate_checkpoint(struct job *j, struct call *c)
 		call_refuse(c, -EINVAL, "an image needs an absolute path");
 		return;
 	}
-	if (j->state != JOB_RUNNING) {
-		call_refuse(c, -ESRCH, "job %s does not run", j->name);
+	m = begin_to_look(j, c);
+	if (!m)
 		return;
-	}
-	if (j->out) {
-		call_refuse(c, -EBUSY, "job %s is being %s already", j->name,
-			    j->out->check_only ? "checked" : "moved");
-		return;
-	}
-	m = out_new(j, NULL);
 	m->image = image_out_new(m, c);
-	(void)snprintf(m->strategy, sizeof m->strategy, "eager");
-	m->calls[m->n_calls++] = c;
+	enter(m, STAGE_CHECK);
+}
+
+void migrate_stun(struct job *j, struct call *c)
+{
+	struct migration_out *m = begin_to_look(j, c);
+
+	if (!m)
+		return;
+	m->stun = true;
+	m->emergency = c->request->stun->emergency;
 	enter(m, STAGE_CHECK);
 }
 

@@ -319,7 +319,9 @@ static void ask_begin(struct migration_out *m)
 
 void out_prepare(struct migration_out *m)
 {
-	if (m->image)
+	if (m->stun)
+		stun_prepare(m);
+	else if (m->image)
 		image_out_prepare(m);
 	else
 		ask_begin(m);
@@ -341,7 +343,7 @@ bool out_undo_prepare(struct migration_out *m)
 	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
 	Godwit__Procd__Abort abort_request = GODWIT__PROCD__ABORT__INIT;
 
-	if (m->image)
+	if (m->image || m->stun)
 		return true;
 	abort_request.migration = m->id;
 	q.op_case = GODWIT__PROCD__REQUEST__OP_ABORT;

@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "procd/herd.h"
+#include "procd/jobs.h"
 #include "procd/migration.h"
 #include "procd/rpc.h"
 
@@ -49,7 +50,7 @@ void out_stun(struct migration_out *m)
 		out_fail(m, r, "cannot talk to the mover");
 		return;
 	}
-	if (m->image) {
+	if (m->image || m->stun) {
 		m->taken = true; /* the job keeps its address */
 		return;
 	}
@@ -189,6 +190,11 @@ void out_move(struct migration_out *m)
 	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
 	Godwit__Shepherd__Quiesce quiesce = GODWIT__SHEPHERD__QUIESCE__INIT;
 
+	if (m->stun) {
+		m->quiet = m->spooled = true;
+		stun_take(m);
+		return;
+	}
 	m->spooled = false;
 	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_QUIESCE;
 	q.quiesce = &quiesce;
@@ -218,6 +224,8 @@ static void on_stunned(struct migration_out *m, const Godwit__Mover__Stunned *s)
 	n = container_count(&m->job->container, &m->p->cgroups);
 	if (n > 1)
 		out_fail(m, -EAGAIN, "it has just started %d other process%s", n - 1, n > 2 ? "es" : "");
+	else if ((m->image || m->stun) && m->n_calls && !jobs_may_look(m->job, m->calls[0]))
+		out_fail(m, -EPERM, "it has just gained privileges that you have not");
 	else
 		out_stage_done(m, STAGE_STUN);
 }
@@ -258,6 +266,10 @@ static void on_frozen(struct migration_out *m, const Godwit__Mover__Frozen *f)
 
 	if (m->stage != STAGE_READY)
 		return;
+	if (m->stun) {
+		stun_done(m);
+		return;
+	}
 	c.migration = m->id;
 	c.signals = f->signals;
 	c.n_signals = f->n_signals;

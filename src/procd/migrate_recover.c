@@ -194,7 +194,7 @@ static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 		return;
 	if (r->code)
 		log_error("job %s: its shepherd does not resume: %s", j->name, r->text);
-	(void)container_freeze(&j->container, &j->p->cgroups, false);
+	(void)container_freeze(&j->container, &j->p->cgroups, j->stunned);
 	rpc_serve_job(j);
 	log_info("job %s: found again", j->name);
 }

@@ -53,6 +53,8 @@ struct migration_out {
 
 	/* A checkpoint: the destination is a mover of this host that writes an image (migrate_image.c). */
 	struct image_out *image;
+	/* A stun: no destination at all, up to the frozen cgroup (stun.c). */
+	bool stun, emergency;
 
 	/* check */
 	Godwit__Shepherd__State *state; /* the shepherd's: streams and how far they are */
@@ -141,6 +143,14 @@ void image_out_free(struct image_out *i); /* NULL is permitted */
 void image_out_prepare(struct migration_out *m);
 /* The image is on disk and the job stands still: what becomes of it. */
 void image_out_ready(struct migration_out *m);
+
+/* stun.c */
+void stun_prepare(struct migration_out *m);
+void stun_take(struct migration_out *m);
+/* It is frozen and the mover has let go. */
+void stun_done(struct migration_out *m);
+/* It could not be stunned in good order. True if it is stopped all the same. */
+bool stun_anyway(struct migration_out *m);
 
 /* migrate_out.c */
 struct migration_out *out_new(struct job *j, const char *id);

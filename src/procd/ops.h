@@ -12,6 +12,11 @@ void ops_job(struct job *j, struct call *c);
 void ops_list(struct procd *p, struct call *c);
 void ops_load(struct procd *p, struct call *c);
 void ops_info(struct job *j, struct call *c);
+/* stun.c */
+void stun_start(struct job *j, struct call *c);
+void stun_resume(struct job *j, struct call *c);
+void stun_set_owner(struct job *j, struct call *c);
+void stun_memory(struct job *j, struct call *c);
 void exec_start(struct procd *p, struct call *c);
 void restart_start(struct procd *p, struct call *c);
 /* Whether a job out of an image is on its way under that id, undecided. */

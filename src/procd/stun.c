@@ -1,0 +1,290 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Stun. The mover stops the job as for a migration, writes its checkpoint message down, and leaves it frozen in
+ * its cgroup, where it needs nobody: neither the mover nor a procd that lives. The owner gets the message and says
+ * what comes next; until then the job's memory can be read and written.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/util.h"
+#include "procd/jobs.h"
+#include "procd/migration.h"
+#include "procd/ops.h"
+#include "procd/rpc.h"
+
+#define PS_CHECKPOINT 2308
+#define TERM_STUNNED 1
+#define OWNER_LOCATE_MS 10000u
+#define OWNER_KILL 1u
+#define MESSAGE_MAX (15u << 20) /* GW_MSG_MAX, and room for a name */
+#define MEMORY_MAX 65536u
+
+static char *message_path(const struct job *j)
+{
+	return xasprintf("%s/checkpoint", j->container.dir);
+}
+
+static void wake(struct job *j)
+{
+	_cleanup_free_ char *path = message_path(j);
+	struct err e = { 0 };
+
+	j->stunned = false;
+	(void)unlink(path);
+	if (jobs_save(j, &e) < 0)
+		log_error("job %s: %s", j->name, err_text(&e));
+	if (container_freeze(&j->container, &j->p->cgroups, false) < 0)
+		log_error("job %s: cannot be thawed", j->name);
+}
+
+/* --- the owner --- */
+
+struct told {
+	struct procd *p;
+	char name[NAME_MAX_LEN + 1];
+};
+
+static void on_owner(void *arg, int status, const struct gw_hdr *hdr, const void *data, size_t len)
+{
+	struct told *t = arg;
+	struct job *j = jobs_by_name(t->p, t->name);
+
+	(void)data;
+	(void)len;
+	if (status != GW_OK || hdr->command != GW_OK) {
+		log_warn("job %s: its owner says nothing of use; it stays stunned", t->name);
+	} else if (j && j->stunned) {
+		log_info("job %s: its owner says %s", j->name, hdr->extra == OWNER_KILL ? "kill" : "resume");
+		if (hdr->extra == OWNER_KILL && j->pidfd >= 0)
+			(void)syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
+		wake(j);
+	}
+	free(t);
+}
+
+static void tell_owner(struct job *j)
+{
+	struct gw_hdr hdr = { .command = PS_CHECKPOINT, .extra = TERM_STUNNED };
+	_cleanup_free_ char *path = message_path(j), *bytes = NULL;
+	ssize_t len;
+	struct told *t;
+
+	if (!j->spec->owner || !*j->spec->owner || !j->p->gwc)
+		return;
+	len = MAX(fd_slurp(AT_FDCWD, path, MESSAGE_MAX, &bytes), (ssize_t)0);
+	hdr.port = gw_port_from_name(j->spec->owner);
+	hdr.offset = (uint64_t)len;
+	bytes = xrealloc(bytes, (size_t)len + sizeof j->name);
+	memcpy(bytes + len, j->name, strlen(j->name));
+	t = xcalloc(1, sizeof *t);
+	t->p = j->p;
+	(void)snprintf(t->name, sizeof t->name, "%s", j->name);
+	if (gwc_trans(j->p->gwc, GWC_MAIN, &hdr, bytes, (size_t)len + strlen(j->name), OWNER_LOCATE_MS, on_owner,
+		      t) < 0) {
+		log_warn("job %s: its owner cannot be told", j->name);
+		free(t);
+	}
+}
+
+/* --- stopping --- */
+
+void stun_prepare(struct migration_out *m)
+{
+	Godwit__Mover__Describe q = GODWIT__MOVER__DESCRIBE__INIT;
+
+	m->spooled = true;
+	if (mover_say(m->mover, MOVER_KIND(DESCRIBE), &q, NULL, 0) < 0)
+		out_fail(m, -EIO, "cannot talk to the mover");
+}
+
+void stun_take(struct migration_out *m)
+{
+	Godwit__Mover__Take q = GODWIT__MOVER__TAKE__INIT;
+	_cleanup_free_ char *path = message_path(m->job);
+
+	q.path = path;
+	if (mover_say(m->mover, MOVER_KIND(TAKE), &q, NULL, 0) < 0)
+		out_fail(m, -EIO, "cannot talk to the mover");
+}
+
+static void stay(struct job *j)
+{
+	struct err e = { 0 };
+
+	j->stunned = true;
+	if (jobs_save(j, &e) < 0)
+		log_error("job %s: %s", j->name, err_text(&e));
+	log_info("job %s: stunned", j->name);
+	tell_owner(j);
+}
+
+void stun_done(struct migration_out *m)
+{
+	Godwit__Mover__Finish finish = GODWIT__MOVER__FINISH__INIT;
+
+	m->resumed_us = now_us();
+	(void)!mover_say(m->mover, MOVER_KIND(FINISH), &finish, NULL, 0);
+	stay(m->job);
+	out_finish(m);
+}
+
+bool stun_anyway(struct migration_out *m)
+{
+	if (!m->emergency || !m->job || m->job->state != JOB_RUNNING ||
+	    container_freeze(&m->job->container, &m->p->cgroups, true) < 0)
+		return false;
+	stay(m->job);
+	return true;
+}
+
+/* --- requests --- */
+
+void stun_start(struct job *j, struct call *c)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Report report = GODWIT__PROCD__REPORT__INIT;
+
+	if (!j->stunned || !c->request->stun->emergency) {
+		migrate_stun(j, c);
+		return;
+	}
+	tell_owner(j);
+	report.job = j->name;
+	report.source = j->p->settings.name;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_REPORT;
+	r.report = &report;
+	call_reply(c, &r);
+}
+
+void stun_resume(struct job *j, struct call *c)
+{
+	if (!j->stunned) {
+		call_refuse(c, -EALREADY, "job %s is not stunned", j->name);
+		return;
+	}
+	wake(j);
+	call_ok(c);
+}
+
+void stun_set_owner(struct job *j, struct call *c)
+{
+	const char *port = c->request->set_owner->port;
+	struct err e = { 0 };
+
+	if (strlen(port) > 255) {
+		call_refuse(c, -EINVAL, "that is no name for a port");
+		return;
+	}
+	if ((const char *)j->spec->owner != protobuf_c_empty_string)
+		free(j->spec->owner);
+	j->spec->owner = xstrdup(port);
+	if (jobs_save(j, &e) < 0)
+		call_fail(c, &e);
+	else
+		call_ok(c);
+}
+
+/* --- memory, in a thread of libuv's pool: what a page lies on may be slow, or never answer --- */
+
+struct access {
+	uv_work_t work;
+	struct call *call;
+	int fd;
+	uint64_t address;
+	size_t len;
+	bool write;
+	uint8_t *bytes;
+	int result;
+};
+
+static void access_work(uv_work_t *work)
+{
+	struct access *a = work->data;
+	ssize_t n;
+
+	if (a->write)
+		n = pwrite(a->fd, a->bytes, a->len, (off_t)a->address);
+	else
+		n = pread(a->fd, a->bytes, a->len, (off_t)a->address);
+	a->result = n == (ssize_t)a->len ? 0 : n < 0 ? -errno : -EFAULT;
+}
+
+static void access_over(uv_work_t *work, int status)
+{
+	struct access *a = work->data;
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Data data = GODWIT__PROCD__DATA__INIT;
+	Godwit__Procd__Written written = GODWIT__PROCD__WRITTEN__INIT;
+
+	if (status < 0 || a->result < 0) {
+		call_refuse(a->call, status < 0 ? status : a->result, "memory at %#llx: %s",
+			    (unsigned long long)a->address, strerror(status < 0 ? -status : -a->result));
+	} else if (a->write) {
+		written.offset = a->address + a->len;
+		r.result_case = GODWIT__PROCD__REPLY__RESULT_WRITTEN;
+		r.written = &written;
+		call_reply(a->call, &r);
+	} else {
+		data.offset = a->address;
+		data.bytes.data = a->bytes;
+		data.bytes.len = a->len;
+		r.result_case = GODWIT__PROCD__REPLY__RESULT_DATA;
+		r.data = &data;
+		call_reply(a->call, &r);
+	}
+	fd_close(&a->fd);
+	free(a->bytes);
+	free(a);
+}
+
+static struct access *access_new(struct call *c)
+{
+	bool write = c->request->op_case == GODWIT__PROCD__REQUEST__OP_MEM_WRITE;
+	struct access *a = xcalloc(1, sizeof *a);
+
+	a->work.data = a;
+	a->call = c;
+	a->write = write;
+	a->address = write ? c->request->mem_write->address : c->request->mem_read->address;
+	a->len = write ? c->request->mem_write->bytes.len : c->request->mem_read->length;
+	a->bytes = xcalloc(1, MIN(a->len, (size_t)MEMORY_MAX) + 1);
+	if (write)
+		memcpy(a->bytes, c->request->mem_write->bytes.data, MIN(a->len, (size_t)MEMORY_MAX));
+	return a;
+}
+
+void stun_memory(struct job *j, struct call *c)
+{
+	struct access *a;
+	char path[32];
+
+	if (!j->stunned || !j->pid) {
+		call_refuse(c, -EBUSY, "job %s is not stunned", j->name);
+		return;
+	}
+	if (!jobs_may_look(j, c)) {
+		call_refuse(c, -EPERM, "job %s has privileges that you have not", j->name);
+		return;
+	}
+	a = access_new(c);
+	(void)snprintf(path, sizeof path, "/proc/%d/mem", j->pid);
+	a->fd = a->len <= MEMORY_MAX && a->len ? open(path, (a->write ? O_RDWR : O_RDONLY) | O_CLOEXEC) : -1;
+	if (a->fd < 0)
+		call_refuse(c, -EINVAL, "1 to %u bytes of a living process", MEMORY_MAX);
+	else if (uv_queue_work(j->p->loop, &a->work, access_work, access_over) == 0)
+		return;
+	else
+		call_refuse(c, -EAGAIN, "too much is going on");
+	fd_close(&a->fd);
+	free(a->bytes);
+	free(a);
+}
