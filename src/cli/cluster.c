@@ -65,8 +65,8 @@ int cli_hosts(struct cli *c, char ***ret_names, size_t *ret_n, struct err *e)
 
 	add_configured(&names);
 	r = gwc_hosts(c->gwc, on_hosts, &names);
-	while (r == 0 && !names.done)
-		r = gwc_wait(c->gwc, -1);
+	if (r == 0)
+		r = cli_wait_flipd(c->gwc, &names.done);
 	if (r < 0) {
 		cli_hosts_free(&names.name);
 		return err_code(e, r, "flipd");

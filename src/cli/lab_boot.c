@@ -233,13 +233,15 @@ static int boot_host(const struct lab *lab, unsigned int host, int *ret_boot, st
 {
 	_cleanup_fd_ int control = -EBADF, dir = -EBADF, log = -EBADF, mine = -EBADF, its = -EBADF;
 	_cleanup_free_ char *path = host_path(lab, host, "");
+	struct timeval limit = { .tv_sec = LAB_WAIT_US / 1000000 };
 	int pair[2], r = make_host_cgroups(lab, host, e);
 
 	if (r < 0)
 		return r;
 	dir = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	log = openat(dir, "init.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644);
-	if (log < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
+	if (log < 0 || socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0 ||
+	    setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit) < 0)
 		return err_errno(e, "%s", path);
 	mine = pair[0];
 	its = pair[1];
@@ -259,6 +261,8 @@ static int expect(unsigned int host, int boot, const char *word, struct err *e)
 
 	if (n < 0 && errno == EINTR)
 		return err_set(e, -EINTR, "interrupted");
+	if (n < 0 && errno == EAGAIN)
+		return err_set(e, -ETIMEDOUT, "host h%u does not get ready", host);
 	if (n <= 0)
 		return err_set(e, -EIO, "host h%u died at its start", host);
 	text[n] = '\0';
@@ -394,12 +398,15 @@ int lab_ask_init(const struct lab *lab, unsigned int host, const char *line, cha
 		 struct err *e)
 {
 	_cleanup_fd_ int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+	struct timeval limit = { .tv_sec = LAB_WAIT_US / 1000000 };
 	char text[8192];
 	size_t used = (size_t)snprintf(text, sizeof text, "%s", line);
 	struct sockaddr_un a;
 	ssize_t n;
 
 	(void)control_address(lab, host, &a);
+	if (fd >= 0)
+		(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
 	if (fd < 0 || connect(fd, (struct sockaddr *)&a, sizeof a) < 0)
 		return err_errno(e, "h%u does not run", host);
 	for (; env && *env; env++) {

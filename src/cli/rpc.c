@@ -44,6 +44,21 @@ int cli_reopen(struct cli *c)
 	return r;
 }
 
+#define FLIPD_US 10000000u /* a flipd that lives says at once which host it is */
+
+int cli_wait_flipd(struct gwc *gwc, const bool *done)
+{
+	uint64_t now = now_us(), deadline = now + FLIPD_US;
+
+	for (; !*done && now < deadline; now = now_us()) {
+		int r = gwc_wait(gwc, (int)((deadline - now) / 1000) + 1);
+
+		if (r < 0 && r != -EINTR && r != -ETIMEDOUT)
+			return r;
+	}
+	return *done ? 0 : -ETIMEDOUT;
+}
+
 int cli_open(struct cli *c, struct err *e)
 {
 	struct self self = { .c = c };
@@ -57,8 +72,8 @@ int cli_open(struct cli *c, struct err *e)
 		return err_wrap(e, "flipd");
 	c->connected = true;
 	r = gwc_hosts(c->gwc, on_hosts, &self);
-	while (r == 0 && !self.done)
-		r = gwc_wait(c->gwc, -1);
+	if (r == 0)
+		r = cli_wait_flipd(c->gwc, &self.done);
 	if (r < 0)
 		return err_code(e, r, "flipd does not say which host this is");
 	return 0;

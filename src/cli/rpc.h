@@ -44,6 +44,9 @@ void cli_close(struct cli *c);
 /* Connects anew after the connection was lost; 0, or -errno while flipd is not back. */
 int cli_reopen(struct cli *c) must_check;
 
+/* Dispatches until *done; -ETIMEDOUT if this host's flipd, which answers at once, does not. */
+int cli_wait_flipd(struct gwc *gwc, const bool *done) must_check;
+
 /* "procd@HOST" and "job:NAME"; the caller's to free. */
 char *cli_port_host(const char *host);
 char *cli_port_job(const char *job);
