@@ -6,6 +6,7 @@
 #   make format   what clang-format wants       make unit sim lab-tests    parts of check
 #   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
 #   make faults   the movers killed at every instant, hangs, cut links
+#   make security-table   who may do what, into docs/security.md
 #   make model    the commit's rules, every state   make fuzz, fuzz-smoke   every decoder, FUZZ_TIME=seconds each
 
 SAN ?=
@@ -161,6 +162,9 @@ lab-tests: all tools
 	$(Q)$(TEST_ENV) $(PROVE) $(BATS) $(TAP)
 faults: all tools
 	$(Q)$(TEST_ENV) INSTANTS_STRIDE=1 TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/instants.t $(wildcard tests/lab/faults_*.t)
+# Who may do what, as a lab of four hosts shows it: docs/security.md.
+security-table: all tools
+	$(Q)$(TEST_ENV) tests/lab/who_may.t --write
 model:
 	$(Q)prove --verbose --timer --exec contrib/tap.sh $(MODEL)
 check: deps

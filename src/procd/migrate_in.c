@@ -37,12 +37,14 @@ struct migration_in *in_find(struct procd *p, const char *id)
 	return NULL;
 }
 
-/* The same for a request that only its source may make. */
-static struct migration_in *in_find_for(struct procd *p, const struct call *c, const char *id)
+/* The same for a request that only its source may make; false: refused to another. NULL in *ret: there is none. */
+static bool in_find_for(struct procd *p, struct call *c, const char *id, struct migration_in **ret)
 {
-	struct migration_in *m = in_find(p, id);
-
-	return m && !strcmp(m->source, c->host) ? m : NULL;
+	*ret = in_find(p, id);
+	if (!*ret || !strcmp((*ret)->source, c->host))
+		return true;
+	call_refuse(c, -EPERM, "that is a matter of other hosts");
+	return false;
 }
 
 static void in_unref(struct migration_in *m)
@@ -392,12 +394,13 @@ static const struct mover_ops mover_ops = { .message = on_message, .gone = on_mo
 
 static const char *why_not(const struct call *c, const Godwit__Procd__Begin *b)
 {
+	const struct migration_in *known = in_find(c->p, b->migration);
+
 	if (!b->job || !name_is_valid(b->job->name) || !migration_id_is_valid(b->migration) ||
 	    b->key.len != MIGRATION_KEY_LEN || b->n_streams > STREAMS_MAX || b->job->n_groups > 256)
 		return "the request is damaged";
-	if (strcmp(b->source, c->host))
-		return "it is not the source that it says (is its name another in its godwit.conf than in our "
-		       "hosts file?)";
+	if (strcmp(b->source, c->host) || (known && strcmp(known->source, c->host)))
+		return "it is not the source that it says (its name here is that of the hosts file)";
 	return NULL;
 }
 
@@ -468,10 +471,12 @@ static void on_spooled(void *arg, const Godwit__Shepherd__Reply *r, int *fds, si
 
 void migrate_in_spool(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find_for(p, c, c->request->spool->migration);
+	struct migration_in *m;
 	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
 	Godwit__Shepherd__SpoolWrite w = GODWIT__SHEPHERD__SPOOL_WRITE__INIT;
 
+	if (!in_find_for(p, c, c->request->spool->migration, &m))
+		return;
 	if (!m || !m->job || m->state < IN_PREPARING || m->state > IN_READY) {
 		call_refuse(c, -ENOENT, "no such migration");
 		return;
@@ -671,8 +676,10 @@ static void install(struct migration_in *m)
 
 void migrate_in_commit(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find_for(p, c, c->request->commit->migration);
+	struct migration_in *m;
 
+	if (!in_find_for(p, c, c->request->commit->migration, &m))
+		return;
 	if (!m || m->state < IN_BEGUN) {
 		call_refuse(c, -ENOENT, "no such migration");
 		return;
@@ -696,8 +703,10 @@ void migrate_in_commit(struct procd *p, struct call *c)
 
 void migrate_in_abort(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find_for(p, c, c->request->abort->migration);
+	struct migration_in *m;
 
+	if (!in_find_for(p, c, c->request->abort->migration, &m))
+		return;
 	if (m && (m->state == IN_THAWED || m->state == IN_COMMITTING)) {
 		call_refuse(c, -EALREADY, "it runs here");
 		return;
@@ -720,8 +729,10 @@ static void forget(struct migration_in *m)
 
 void migrate_in_forget(struct procd *p, struct call *c)
 {
-	struct migration_in *m = in_find_for(p, c, c->request->forget->migration);
+	struct migration_in *m;
 
+	if (!in_find_for(p, c, c->request->forget->migration, &m))
+		return;
 	call_ok(c);
 	if (m && m->state == IN_THAWED)
 		forget(m);

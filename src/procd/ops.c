@@ -221,7 +221,7 @@ static const struct host_op {
 	void (*handler)(struct procd *p, struct call *c);
 } host_ops[] = {
 	{ GODWIT__PROCD__REQUEST__OP_EXEC, USER, exec_start },
-	{ GODWIT__PROCD__REQUEST__OP_RESTART, ANYBODY, restart_start },
+	{ GODWIT__PROCD__REQUEST__OP_RESTART, USER, restart_start },
 	{ GODWIT__PROCD__REQUEST__OP_LIST, ANYBODY, ops_list },
 	{ GODWIT__PROCD__REQUEST__OP_LOAD, ANYBODY, ops_load },
 	{ GODWIT__PROCD__REQUEST__OP_ADOPT, USER, adopt_start },

@@ -1,0 +1,217 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Every command and every operation of a process server, asked by everybody: who is let in is the table in
+# docs/security.md. `who_may.t --write` writes it there.
+. "$(dirname "$0")/lab.sh"
+
+procop=$BUILD/tests/lab/tools/procop
+page=$here/docs/security.md
+owner=65534 # nobody: every host knows him
+other=1
+actors="owner owner-far other root root-far root-named revoked keyless"
+
+# The job is at h1. root_from names h3 only.
+lab_begin 4 --conf root_from=h3
+
+# as ACTOR COMMAND...
+as()
+{
+	case $1 in
+	owner) on h1 setpriv --reuid=$owner --regid=$owner --clear-groups "${@:2}" ;;
+	owner-far) on h2 setpriv --reuid=$owner --regid=$owner --clear-groups "${@:2}" ;;
+	other) on h1 setpriv --reuid=$other --regid=$other --clear-groups "${@:2}" ;;
+	root) on h1 "${@:2}" ;;
+	root-far) on h2 "${@:2}" ;;
+	root-named) on h3 "${@:2}" ;;
+	revoked | keyless) on h4 "${@:2}" ;;
+	esac
+}
+
+home()
+{
+	case $1 in owner | other | root) echo h1 ;; owner-far | root-far) echo h2 ;; root-named) echo h3 ;; *) echo h4 ;; esac
+}
+
+# Strangers wait for ever.
+patience()
+{
+	case $1 in revoked | keyless) echo 1 ;; *) echo 4 ;; esac
+}
+
+# What the job's host answers an actor. One that holds the request has let it in, unless nobody answers at all.
+answer()
+{
+	local out status
+	out=$(as "$1" timeout $(patience "$1") "$procop" "${@:2}" 2>>"$work/answers")
+	status=$?
+	[ $status = 124 ] && out=held
+	echo "$* -> ${out:-failed $status}" >>"$work/answers"
+	[ "$out" = held ] && case $1 in revoked | keyless) out=silence ;; *) out=yes ;; esac
+	echo "${out:-failed $status}"
+}
+
+# What became of a command.
+verdict()
+{
+	local status
+	# whoever stands in for a job passes a gentler signal on to it
+	as "$1" timeout -s KILL 2 "${@:2}" >"$work/out" 2>&1 </dev/null
+	status=$?
+	echo "$* -> $status: $(head -c 300 "$work/out")" >>"$work/answers"
+	if grep -q "another user's\|not yours\|does not take\|Permission denied\|needs root\|only root" "$work/out"; then
+		echo no
+	elif [ $status = 137 ]; then
+		case $1 in revoked | keyless) echo silence ;; *) echo yes ;; esac
+	elif grep -q "did not move" "$work/out"; then
+		echo yes
+	elif [ "$4" = j ] && [ "$3" = resolve ] && [ "$1" != revoked ] && [ "$1" != keyless ] && grep -q "no such job" "$work/out"; then
+		echo "not there"
+	elif grep -q "no such job\|no server\|no job\|does not answer\|no host" "$work/out"; then
+		echo silence
+	else
+		echo yes
+	fi
+}
+
+procd_stopped()
+{
+	[ -n "$(on h3 pgrep -x -r T procd)" ]
+}
+
+# h4 hears nothing of h1 any more.
+deaf()
+{
+	! on h4 godwit hosts | grep -q "^h1 .* up "
+}
+
+start_job()
+{
+	as owner godwit run -d --name j -- sleep 1000 >/dev/null 2>>"$work/answers"
+	until_true 10 job_lives h1 j
+}
+
+# Each operation with what procop needs to ask for it; %h is the actor's own host.
+operations="EXEC:procd@h1 EXEC-AS-OTHER:procd@h1 LIST:procd@h1 LOAD:procd@h1 ADOPT:procd@h1 OUTCOME:procd@h1
+	PROGRESS-AT-HOST:procd@h1 CANCEL-AT-HOST:procd@h1 INFO:job:j SIGNAL:job:j WAIT:job:j ATTACH:job:j DETACH:job:j
+	READ:job:j WRITE:job:j WINDOW:job:j LOGS:job:j CHECK:job:j MIGRATE:job:j PROGRESS:job:j CANCEL:job:j REMOVE:job:j
+	HELLO:procd@h1 RESERVE:procd@h1 BEGIN-CHECK:procd@h1 BEGIN-ROOT:procd@h1"
+# Of a migration that h3 has begun at h1; ABORT last, it is the end of it.
+of_a_migration="SPOOL QUERY FORGET COMMIT ABORT"
+
+row()
+{
+	echo "$1:$3" >>"$work/row.$2"
+}
+
+sweep_operations()
+{
+	local op port name
+	for entry in $operations; do
+		op=${entry%%:*} port=${entry#*:}
+		name=j
+		[ $op = RESERVE ] && name=free
+		row "$1" $op "$(answer "$1" "$port" $op $name "$([ $op = MIGRATE ] && echo nohost || home "$1")" "$sleeper")"
+	done
+}
+
+sweep_commands()
+{
+	row "$1" godwit-run "$(verdict "$1" godwit run --host h1 -- true)"
+	row "$1" godwit-ps "$(verdict "$1" sh -c 'godwit ps | grep "^j " || echo no job')"
+	row "$1" godwit-hosts "$(verdict "$1" sh -c 'godwit hosts | grep "^h1 .*up" || echo no host')"
+	row "$1" godwit-logs "$(verdict "$1" godwit logs j)"
+	row "$1" godwit-attach "$(verdict "$1" godwit attach j)"
+	row "$1" godwit-wait "$(verdict "$1" godwit wait j)"
+	row "$1" godwit-kill "$(verdict "$1" godwit kill -CONT j)"
+	row "$1" godwit-check "$(verdict "$1" godwit check j h2)"
+	row "$1" godwit-migrate "$(verdict "$1" godwit migrate j nohost)"
+	row "$1" godwit-resolve "$(verdict "$1" godwit resolve j --here)"
+	row "$1" godwit-init "$(verdict "$1" godwit init)"
+}
+
+sweep_migration()
+{
+	for op in $of_a_migration; do
+		row "$1" $op "$(answer "$1" procd@h1 $op $id)"
+	done
+}
+
+table()
+{
+	local previous='' cell name line
+	echo "| asked for | owner, at the job's host | owner, elsewhere | another user | root of the job's host | root of another host | root of a host in root_from | revoked host | without the key |"
+	echo "|---|---|---|---|---|---|---|---|---|"
+	for name in godwit-run godwit-ps godwit-hosts godwit-logs godwit-attach godwit-wait godwit-kill godwit-check \
+		godwit-migrate godwit-resolve godwit-init $(for e in $operations; do echo "${e%%:*}"; done) $of_a_migration; do
+		line="| $(echo "$name" | sed 's/^godwit-/godwit /')"
+		for actor in $actors; do
+			cell=$(sed -n "s/^$actor://p" "$work/row.$name")
+			line="$line | ${cell:-?}"
+		done
+		echo "$line |"
+	done
+}
+
+committed()
+{
+	sed -n '/^<!-- table -->$/,/^<!-- end -->$/p' "$page" | sed '1d;$d'
+}
+
+write_page()
+{
+	sed -e '/^<!-- table -->$/r '"$work/table" -e '/^<!-- table -->$/,/^<!-- end -->$/{/^<!--/!d}' "$page" >"$work/page"
+	cat "$work/page" >"$page"
+}
+
+on h1 setpriv --reuid=$owner --regid=$owner --clear-groups sleep 1000 &
+until_true 10 on h1 pgrep -x sleep >/dev/null
+sleeper=$(on h1 pgrep -x sleep | head -1)
+start_job
+ok $? "a job of a user at h1"
+is "$(answer root-far procd@h1 BEGIN-CHECK x h3)" no "h2 may not do so in h3's name"
+is "$(as root-far "$procop" serve procd@h1)" no "h2 may not serve h1's process server"
+
+# A migration that h3 has begun at h1 and does not go on with: its process server stands still.
+lab restart h3 procd --env GODWIT_PROCD_STOP_AT=prepare:source 2>"$work/lab.err"
+on h3 godwit run -d --name sent -- sleep 1000 >/dev/null
+on h3 timeout 60 godwit migrate sent h1 >"$work/sent" 2>&1 &
+until_true 20 procd_stopped
+ok $? "h3 sends a job to h1"
+id=$(on h1 sh -c 'grep -aoh "[0-9a-f]\{32\}" /run/godwit/jobs/sent/* 2>/dev/null | head -1')
+until_true 1 test -n "$id"
+ok $? "its migration has an id"
+for actor in owner owner-far other root root-far root-named; do
+	sweep_migration $actor
+done
+on h3 pkill -CONT -x procd
+until_true 20 job_is_at h1 sent h3
+ok $? "the job of h3 is at h3"
+for actor in owner owner-far other root root-far root-named; do
+	sweep_operations $actor
+	sweep_commands $actor
+	job_lives h1 j
+	ok $? "the job outlives what $actor asks"
+done
+
+on h1 sed -i '/^h4 /d' /run/godwit-etc/hosts
+on h1 pkill -HUP -x flipd
+until_true 60 deaf
+ok $? "h4 is revoked at h1: silence"
+for actor in revoked keyless; do
+	if [ $actor = keyless ]; then
+		on h4 sh -c 'head -c 32 /dev/urandom | od -An -tx1 | tr -d " \n" >/run/godwit-etc/cluster.key'
+		lab restart h4 flipd 2>"$work/lab.err"
+		until_true 20 on h4 godwit hosts >/dev/null
+	fi
+	sweep_operations $actor
+	sweep_migration $actor
+	sweep_commands $actor
+done
+
+table >"$work/table"
+case $1 in --write) write_page ;; esac
+tap_log=$work/answers
+[ "$(committed)" = "$(cat "$work/table")" ]
+ok $? "the table in docs/security.md is what was seen" || diff <(committed) "$work/table" | sed 's/^/# /'
+[ -z "$KEEP" ] || cp "$work/answers" "$KEEP"
+finish
