@@ -17,6 +17,9 @@ stage_fn image_load;
 /* The source's prepare and move, connected. */
 int image_introduce(struct mover *m, struct err *e) must_check;
 int image_send(struct mover *m, struct err *e) must_check;
+/* New probes in place of those of the checkpoint, as requirements; the second ends both. */
+void image_probes_make(Godwit__Ckpt__Requirements *q);
+void image_probes_remove(Godwit__Ckpt__Requirements *q);
 void image_load_done(struct mover *m);
 
 #endif

@@ -8,6 +8,7 @@
 #include "image/image.h"
 #include "memory/chunk.h"
 #include "mover/image.h"
+#include "procd.pb-c.h"
 #include "state/file.h"
 
 static_assert(CHUNK_PAGES * PAGE_BYTES == IMAGE_CHUNK_MAX, "what an image gives at once fits a chunk");
@@ -36,6 +37,26 @@ static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
 	memcpy(c->begin.data, job->begin.data, job->begin.len);
 }
 
+/* What the destination must have, with probes of today. */
+static int require(struct mover *m, Godwit__Mover__Checked *c, const char *path, struct err *e)
+{
+	const Godwit__Ckpt__Job *job = image_job(m->from.image);
+	Godwit__Procd__Begin *b = godwit__procd__begin__unpack(NULL, job->begin.len, job->begin.data);
+	Godwit__Ckpt__Requirements *q =
+		b ? godwit__ckpt__requirements__unpack(NULL, b->requirements.len, b->requirements.data) : NULL;
+
+	if (b)
+		godwit__procd__begin__free_unpacked(b, NULL);
+	if (!q)
+		return err_set(e, -EBADMSG, "%s: it does not say what it requires", path);
+	m->from.s.requirements = q;
+	image_probes_make(q);
+	c->requirements.len = godwit__ckpt__requirements__get_packed_size(q);
+	c->requirements.data = xmalloc(c->requirements.len + 1);
+	(void)godwit__ckpt__requirements__pack(q, c->requirements.data);
+	return 0;
+}
+
 int image_load(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
 	       struct err *e)
 {
@@ -59,7 +80,7 @@ int image_load(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__M
 	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_CHECKED;
 	out->checked = xmalloc(sizeof *out->checked);
 	fill_checked(m, out->checked);
-	return 0;
+	return require(m, out->checked, path, e);
 }
 
 int image_introduce(struct mover *m, struct err *e)
@@ -125,6 +146,8 @@ int image_send(struct mover *m, struct err *e)
 
 void image_load_done(struct mover *m)
 {
+	if (m->from.s.requirements)
+		image_probes_remove(m->from.s.requirements);
 	image_close(m->from.image);
 	stream_free(m->stream);
 	if (m->from.early)

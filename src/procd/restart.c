@@ -364,6 +364,10 @@ static void on_checked(struct restart *s, const Godwit__Mover__Checked *c)
 		return;
 	}
 	(void)snprintf(s->name, sizeof s->name, "%s", *wanted ? wanted : s->begin->job->name);
+	free(s->begin->requirements.data);
+	s->begin->requirements.len = c->requirements.len;
+	s->begin->requirements.data = xmalloc(c->requirements.len + 1);
+	memcpy(s->begin->requirements.data, c->requirements.data, c->requirements.len);
 	s->bytes = c->bytes;
 	s->monotonic_ns = c->monotonic_ns;
 	s->boottime_ns = c->boottime_ns;

@@ -72,6 +72,22 @@ check "it moves as any job does" [ $? = 0 ]
 counts_on h2 again
 check "and counts on" [ $? = 0 ]
 
+on h1 godwit run -d --name writes -- "$python" -u -c "import time
+f = open('$work/file', 'w', buffering=1)
+while True:
+    f.write('x')
+    print(f.tell(), flush=True)
+    time.sleep(0.02)" >/dev/null
+counts_on h1 writes && on h1 godwit checkpoint --kill writes "$work/image3" >/dev/null
+check "a job that writes a file is written down and killed" [ $? = 0 ]
+size=$(stat -c %s "$work/file")
+on h1 godwit restart --host h2 --name writes2 "$work/image3" >/dev/null
+check "and restarted where the file is seen" [ $? = 0 ]
+counts_on h1 writes2
+check "goes on" [ $? = 0 ]
+check "with that file" [ "$(stat -c %s "$work/file")" -ge "$size" ]
+check "and nothing is left beside it" [ -z "$(find "$work" -name '.godwit*')" ]
+
 mkdir "$work/small"
 on h1 mount -t tmpfs -o size=1m none "$work/small"
 on h1 godwit checkpoint again "$work/small/image" 2>"$work/err"
