@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The first thread has ended, the others go on. */
+/* Cannot move yet: a process whose first thread has ended while others go on. */
 #include "victim.h"
 
 static char leader_state(void)
