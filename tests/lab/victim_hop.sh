@@ -1,12 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
-# Victims moved by hop, which plays the process servers. To be sourced. HOP: options for hop.
+# Victims moved by hop, which plays the process servers. To be sourced.
+#	HOP		options for hop
+#	HOP_EXCEPT	"name=reason" a line: victims that cannot pass here
 . "$(dirname "${BASH_SOURCE[0]}")/victim_run.sh"
 set -o pipefail
 
 hop_judge()
 {
-	local status=0
+	local status=0 why
 
+	why=$(sed -n "s/^[[:space:]]*$1=//p" <<<"$HOP_EXCEPT")
+	if [ -n "$why" ]; then
+		echo "SKIP $why" >"$2"
+		return 0
+	fi
 	timeout -k 5 "${HOP_TIMEOUT:-60}" "$BUILD/tests/lab/tools/hop" ${HOP:--n 1} -- "$VICTIMS/$1" 2>&1 </dev/null |
 		cat >"$2" || status=$?
 	case $1 in

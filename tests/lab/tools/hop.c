@@ -250,7 +250,8 @@ static void make_container(struct hop *h, struct container *c, bool blank)
 	h->vpid = vpid;
 	c->job = first_child(c->shepherd);
 	(void)close(said[0]);
-	if (!c->job)
+	/* A program, unlike a blank, may have ended already. */
+	if (!c->job && blank)
 		die(125, "the container has no child");
 }
 
@@ -624,6 +625,8 @@ static bool has_ended(const struct hop *h)
 {
 	siginfo_t info = { 0 };
 
+	if (!h->c.job)
+		return true;
 	return waitid(P_PID, (id_t)h->c.shepherd, &info, WEXITED | WNOHANG | WNOWAIT) == 0 && info.si_pid;
 }
 
