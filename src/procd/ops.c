@@ -26,8 +26,10 @@ enum who { ANYBODY = 1, USER, OWNER, SERVER };
 
 static bool is_admitted(struct call *c)
 {
-	if (policy_admits(&c->p->settings, c->host, c->uid))
+	if (policy_admits(&c->p->settings, c->host, c->uid)) {
+		c->gid = policy_gid(&c->p->settings, c->host, c->uid, c->gid);
 		return true;
+	}
 	call_refuse(c, -EPERM, "%s does not take the word of %s for %s %u (godwit.conf: %s)", c->p->settings.name,
 		    c->host, c->uid ? "user" : "root, user", c->uid, c->uid ? "jobs_from" : "root_from");
 	return false;

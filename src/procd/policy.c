@@ -9,6 +9,7 @@
 #include "base/util.h"
 
 #define GROUPS_MAX 256
+#define NO_GROUP 65534u /* nogroup */
 
 /* A name or a number. */
 static bool is_user(const char *text, size_t len, uid_t uid)
@@ -81,6 +82,16 @@ bool policy_is_member(uid_t uid, gid_t gid)
 		if (known[i] == gid)
 			return true;
 	return false;
+}
+
+gid_t policy_gid(const struct settings *s, const char *host, uid_t uid, gid_t gid)
+{
+	const struct passwd *pw;
+
+	if (policy_trusts(s, host) || policy_is_member(uid, gid))
+		return gid;
+	pw = getpwuid(uid);
+	return pw ? pw->pw_gid : NO_GROUP;
 }
 
 const char *policy_refuses(const struct settings *s, const char *host, const Godwit__Procd__JobSpec *spec,

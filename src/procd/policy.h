@@ -23,5 +23,7 @@ const char *policy_refuses(const struct settings *s, const char *host, const God
 			   const char **ret_help);
 /* Whether this host knows that user to be in that group. */
 bool policy_is_member(uid_t uid, gid_t gid);
+/* The group that counts for a caller of that host: what it says, or what this host knows. */
+gid_t policy_gid(const struct settings *s, const char *host, uid_t uid, gid_t gid);
 
 #endif

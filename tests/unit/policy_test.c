@@ -111,6 +111,9 @@ static void jobs_are_judged(void **state)
 	assert_non_null(judge(&s, "h1", nobody->pw_uid, 0, nobody->pw_gid));
 	assert_non_null(judge(&s, "h1", nobody->pw_uid, nobody->pw_gid, 0));
 	assert_null(judge(&s, "h2", nobody->pw_uid, 0, 0));
+	assert_int_equal(policy_gid(&s, "h1", nobody->pw_uid, 0), nobody->pw_gid);
+	assert_int_equal(policy_gid(&s, "h2", nobody->pw_uid, 0), 0);
+	assert_int_equal(policy_gid(&s, "here", nobody->pw_uid, 0), 0);
 }
 
 int main(void)
