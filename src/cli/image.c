@@ -50,6 +50,15 @@ static const struct argp argp = {
 	.doc = "Says what an image holds, or reads all of it and says whether it is what was written.",
 };
 
+/* An image may say anything, also to a terminal. */
+static const char *clean(char *text)
+{
+	for (char *at = text; *at; at++)
+		if ((unsigned char)*at < ' ' || *at == 127)
+			*at = '?';
+	return text;
+}
+
 static uint64_t content_bytes(const Godwit__Image__Image *h)
 {
 	uint64_t bytes = 0;
@@ -90,14 +99,14 @@ static int show(const struct image *im, const struct args *a)
 		return show_json(im);
 	if (localtime_r(&taken, &tm))
 		(void)strftime(when, sizeof when, "%F %T", &tm);
-	printf("job %s, taken on %s at %s\n", first->name, first->host, when);
+	printf("job %s, taken on %s at %s\n", clean(first->name), clean(first->host), when);
 	for (size_t i = 0; i < image_job(im)->n_processes; i++) {
 		const Godwit__Image__Image *h = image_header(im, i);
 
 		printf("%d.core: %s, %zu thread%s, %zu mappings, %zu descriptors, %s of memory\n", h->process->pid,
-		       h->process->memory->exe, h->process->n_threads, h->process->n_threads == 1 ? "" : "s",
-		       h->process->memory->n_regions, h->process->n_descriptors,
-		       cli_size(content_bytes(h), bytes));
+		       clean(h->process->memory->exe), h->process->n_threads,
+		       h->process->n_threads == 1 ? "" : "s", h->process->memory->n_regions,
+		       h->process->n_descriptors, cli_size(content_bytes(h), bytes));
 	}
 	return CLI_OK;
 }
