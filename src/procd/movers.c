@@ -11,18 +11,30 @@
 #include "base/util.h"
 
 #define MOVER_CONTROL_FD 3
+#define GO_WITHIN_MS 5000
 
 struct mover {
 	uv_process_t process;
 	struct chan *chan;
 	const struct mover_ops *ops;
 	void *arg;
-	bool exited, ended;
+	bool exited, ended, waiting;
+	uv_timer_t patience; /* if waiting: how long it may take to go by itself */
 };
+
+static void on_timer_closed(uv_handle_t *handle)
+{
+	free(handle->data);
+}
 
 static void on_closed(uv_handle_t *handle)
 {
-	free(handle->data);
+	struct mover *m = handle->data;
+
+	if (m->waiting)
+		uv_close((uv_handle_t *)&m->patience, on_timer_closed);
+	else
+		free(m);
 }
 
 static void free_when_over(struct mover *m)
@@ -153,6 +165,12 @@ void mover_kill(struct mover *m)
 		(void)uv_process_kill(&m->process, SIGKILL);
 }
 
+static void on_patience_over(uv_timer_t *timer)
+{
+	log_warn("a mover does not go by itself");
+	mover_kill(timer->data);
+}
+
 void mover_end(struct mover *m)
 {
 	if (!m || m->ended)
@@ -160,5 +178,11 @@ void mover_end(struct mover *m)
 	m->ended = true;
 	chan_close(m->chan);
 	m->chan = NULL;
+	if (!m->exited) {
+		m->waiting = true;
+		(void)uv_timer_init(m->process.loop, &m->patience);
+		m->patience.data = m;
+		(void)uv_timer_start(&m->patience, on_patience_over, GO_WITHIN_MS, 0);
+	}
 	free_when_over(m);
 }

@@ -32,7 +32,8 @@ int mover_say(struct mover *m, Godwit__Mover__MoverMessage__KindCase kind, void 
 	      size_t n_fds) must_check;
 /* SIGKILL, for one that missed its deadline. */
 void mover_kill(struct mover *m);
-/* Hangs up. It exits by itself and is reaped behind the scenes; no callback comes any more. NULL is permitted. */
+/* Hangs up. It exits by itself, or is killed after 5 s, and is reaped behind the scenes; no callback comes any
+ * more. NULL is permitted. */
 void mover_end(struct mover *m);
 
 #endif
