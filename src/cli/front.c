@@ -484,6 +484,8 @@ int front_run(struct cli *c, const char *job, const Godwit__Procd__Attached *att
 	term_restore(&f->term);
 	r = f->r < 0 ? f->r : f->status;
 	fd_close(&f->signals);
+	/* The answer to a write may still be under way when the job has ended; it would find nobody here. */
+	cli_forget_all(c);
 	free(f->port);
 	free(f);
 	return r;

@@ -8,6 +8,23 @@
 #include "base/util.h"
 #include "cli/cli.h"
 
+struct pending {
+	LIST_ENTRY(pending) list;
+	int64_t id;
+	cli_reply_fn *fn;
+	void *arg;
+};
+
+static void pending_free_all(struct cli *c)
+{
+	struct pending *p;
+
+	while ((p = LIST_FIRST(&c->pending))) {
+		LIST_REMOVE(p, list);
+		free(p);
+	}
+}
+
 /* --- the connection --- */
 
 static void on_disconnected(void *user)
@@ -37,6 +54,7 @@ static void on_hosts(void *arg, int result, const struct gwc_host *hosts, size_t
 int cli_reopen(struct cli *c)
 {
 	gwc_close(c->gwc);
+	pending_free_all(c);
 	c->gwc = NULL;
 	int r = gwc_open(NULL, &ops, c, &c->gwc, NULL);
 
@@ -82,6 +100,7 @@ int cli_open(struct cli *c, struct err *e)
 void cli_close(struct cli *c)
 {
 	gwc_close(c->gwc);
+	pending_free_all(c);
 	c->gwc = NULL;
 }
 
@@ -96,11 +115,6 @@ char *cli_port_job(const char *job)
 }
 
 /* --- transactions --- */
-
-struct pending {
-	cli_reply_fn *fn;
-	void *arg;
-};
 
 static int status_errno(int status)
 {
@@ -121,6 +135,7 @@ static void on_reply(void *arg, int status, const struct gw_hdr *hdr, const void
 	struct pending p = *(struct pending *)arg;
 	cli_reply *reply;
 
+	LIST_REMOVE((struct pending *)arg, list);
 	free(arg);
 	if (status != GW_OK) {
 		p.fn(p.arg, status_errno(status), NULL, gw_strerror(status));
@@ -148,12 +163,26 @@ int64_t cli_start(struct cli *c, const char *port, const cli_request *req, unsig
 	struct pending *p = xmalloc(sizeof *p);
 	int64_t id;
 
-	*p = (struct pending) { fn, arg };
+	*p = (struct pending) { .fn = fn, .arg = arg };
 	(void)godwit__procd__request__pack(req, data);
 	id = gwc_trans(c->gwc, GWC_MAIN, &hdr, data, len, locate_ms, on_reply, p);
-	if (id < 0)
+	if (id < 0) {
 		free(p);
+		return id;
+	}
+	p->id = id;
+	LIST_INSERT_HEAD(&c->pending, p, list);
 	return id;
+}
+
+void cli_forget_all(struct cli *c)
+{
+	struct pending *p;
+
+	LIST_FOREACH (p, &c->pending, list) {
+		gwc_forget(c->gwc, p->id);
+	}
+	pending_free_all(c);
 }
 
 struct one {

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <sys/queue.h>
+
 #include "base/err.h"
 #include "godwit.h"
 #include "lib/client.h"
@@ -27,6 +29,7 @@ struct cli {
 	struct gwc *gwc;
 	char host[GW_HOST_MAX]; /* this host */
 	bool connected;
+	LIST_HEAD(, pending) pending; /* transactions that somebody waits for */
 };
 
 /* Starts a request of one kind: CLI_REQUEST(req, WAIT, wait, &w). */
@@ -58,6 +61,8 @@ typedef void cli_reply_fn(void *arg, int r, const cli_reply *reply, const char *
  * called before. Returns an id > 0 or -errno. */
 int64_t cli_start(struct cli *c, const char *port, const cli_request *req, unsigned int locate_ms,
 		  cli_reply_fn *fn, void *arg);
+/* For whoever is about to free what callbacks look at: none of those under way will be called. */
+void cli_forget_all(struct cli *c);
 
 /* One transaction. On 0, *ret is the reply, for cli_reply_free. */
 int cli_call(struct cli *c, const char *port, const cli_request *req, cli_reply **ret, struct err *e) must_check;
