@@ -4,10 +4,10 @@
  *
  * Plays both process servers and the shepherds of a migration on one machine, so that the engine can be tested
  * without them: runs PROGRAM in a container of its own, waits for "ready" on its output, moves it MOVES times
- * into a new container, says "go", passes its output and its exit status on. -v: one line of JSON a move, on
- * standard error. --no-ready: the program neither says ready nor listens. --cancel: every second attempt is
- * rolled back before the commit. --die: the same with GODWIT_DIE_AT in the movers' environment. -i: pause
- * between moves. Exit status: the program's; 125 if a move failed, 3 if the check refused.
+ * into a new container, says "go", passes output and exit status on. -v: a line of JSON a move.
+ * --no-ready: the program neither says ready nor listens. --cancel: every second attempt is rolled back before the
+ * commit. --die: the same with GODWIT_DIE_AT in the movers' environment. -i: pause between moves. Exits as the
+ * program; 125: a move failed; 3: refused.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -145,8 +145,7 @@ static void __attribute__((noreturn)) be_blank(int agent)
 		must(dup2(agent, AGENT_SOCKET));
 	(void)close_range(0, AGENT_SOCKET - 1, 0);
 	(void)close_range(AGENT_SOCKET + 1, ~0u, 0);
-	must(write(AGENT_SOCKET, "b",
-		   1)); /* from now on it may be stopped: the socket is where it was said to be */
+	must(write(AGENT_SOCKET, "b", 1)); /* the socket is where it was said to be: it may be stopped */
 	for (;;)
 		(void)syscall(SYS_pause);
 }
@@ -321,8 +320,7 @@ static msg_t *hear(const struct mover *m, int kind)
 
 static void drop(msg_t *msg)
 {
-	if (msg)
-		godwit__mover__mover_message__free_unpacked(msg, NULL);
+	godwit__mover__mover_message__free_unpacked(msg, NULL); /* NULL-safe */
 }
 
 static void end_mover(struct mover *m)
@@ -330,8 +328,6 @@ static void end_mover(struct mover *m)
 	(void)close(m->control);
 	(void)waitpid(m->pid, NULL, 0);
 }
-
-/* --- one move --- */
 
 struct move {
 	struct hop *h;
