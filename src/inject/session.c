@@ -178,15 +178,22 @@ static int stop_all(struct remote *r, uint64_t deadline_us, struct err *e)
 	}
 }
 
-/* A thread may be on its way home still, in the foothold of a mover that has just died. That takes it no time, but
- * the foothold must not be written meanwhile. */
+/* A thread may be on its way home still, in the foothold or the agent of a mover that has just died. That takes it
+ * no time, but the foothold must not be written meanwhile, and an agent that is inhabited would stay. */
 static bool on_its_way_home(const struct remote *r)
 {
 	const struct agent_link *link = r->link;
 
-	for (size_t i = 0; i < r->n_threads; i++)
-		if (link->foothold.at && r->threads[i].regs.rip - link->foothold.at < link->foothold.len)
+	for (size_t i = 0; i < r->n_threads; i++) {
+		uint64_t rip = r->threads[i].regs.rip;
+
+		if (link->foothold.at && rip - link->foothold.at < link->foothold.len)
 			return true;
+		for (size_t k = 0; k < link->n_lingering; k++)
+			if (link->lingering[k].code_len == AGENT_CODE_SIZE &&
+			    rip - link->lingering[k].start < AGENT_CODE_SIZE)
+				return true;
+	}
 	return false;
 }
 
