@@ -93,7 +93,8 @@ start_job()
 # Each operation with what procop needs to ask for it; %h is the actor's own host.
 operations="EXEC:procd@h1 EXEC-AS-OTHER:procd@h1 LIST:procd@h1 LOAD:procd@h1 ADOPT:procd@h1 OUTCOME:procd@h1
 	PROGRESS-AT-HOST:procd@h1 CANCEL-AT-HOST:procd@h1 INFO:job:j SIGNAL:job:j WAIT:job:j ATTACH:job:j DETACH:job:j
-	READ:job:j WRITE:job:j WINDOW:job:j LOGS:job:j CHECK:job:j MIGRATE:job:j PROGRESS:job:j CANCEL:job:j REMOVE:job:j
+	READ:job:j WRITE:job:j WINDOW:job:j LOGS:job:j CHECK:job:j MIGRATE:job:j PROGRESS:job:j CANCEL:job:j CHECKPOINT:job:j STUN:job:j
+	MEM-READ:job:j MEM-WRITE:job:j RESUME:job:j SET-OWNER:job:j REMOVE:job:j RESTART:procd@h1
 	HELLO:procd@h1 RESERVE:procd@h1 BEGIN-CHECK:procd@h1 BEGIN-ROOT:procd@h1"
 # Of a migration that h3 has begun at h1; ABORT last, it is the end of it.
 of_a_migration="SPOOL QUERY FORGET COMMIT ABORT"

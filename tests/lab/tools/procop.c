@@ -66,6 +66,8 @@ static bool fill_host(Godwit__Procd__Request *q, const char *op)
 		fill_exec(q, geteuid());
 	} else if (!strcmp(op, "EXEC-AS-OTHER")) {
 		fill_exec(q, SOMEBODY - 1);
+	} else if (!strcmp(op, "RESTART")) {
+		OP(q, RESTART, Godwit__Procd__Restart, restart, GODWIT__PROCD__RESTART__INIT);
 	} else if (!strcmp(op, "LIST")) {
 		OP(q, LIST, Godwit__Procd__List, list, GODWIT__PROCD__LIST__INIT);
 	} else if (!strcmp(op, "LOAD")) {
@@ -121,6 +123,18 @@ static bool fill_job(Godwit__Procd__Request *q, const char *op)
 		q->progress->timeout_ms = 1;
 	} else if (!strcmp(op, "CANCEL")) {
 		OP(q, CANCEL, Godwit__Procd__Cancel, cancel, GODWIT__PROCD__CANCEL__INIT);
+	} else if (!strcmp(op, "CHECKPOINT")) {
+		OP(q, CHECKPOINT, Godwit__Procd__Checkpoint, checkpoint, GODWIT__PROCD__CHECKPOINT__INIT);
+	} else if (!strcmp(op, "STUN")) {
+		OP(q, STUN, Godwit__Procd__Stun, stun, GODWIT__PROCD__STUN__INIT);
+	} else if (!strcmp(op, "MEM-READ")) {
+		OP(q, MEM_READ, Godwit__Procd__MemRead, mem_read, GODWIT__PROCD__MEM_READ__INIT);
+	} else if (!strcmp(op, "MEM-WRITE")) {
+		OP(q, MEM_WRITE, Godwit__Procd__MemWrite, mem_write, GODWIT__PROCD__MEM_WRITE__INIT);
+	} else if (!strcmp(op, "RESUME")) {
+		OP(q, RESUME, Godwit__Procd__ResumeJob, resume, GODWIT__PROCD__RESUME_JOB__INIT);
+	} else if (!strcmp(op, "SET-OWNER")) {
+		OP(q, SET_OWNER, Godwit__Procd__SetOwner, set_owner, GODWIT__PROCD__SET_OWNER__INIT);
 	} else if (!strcmp(op, "REMOVE")) {
 		OP(q, REMOVE, Godwit__Procd__Remove, remove, GODWIT__PROCD__REMOVE__INIT);
 	} else {
