@@ -150,7 +150,7 @@ deps:
 BATS := $(wildcard tests/lab/*.bats)
 TAP := $(wildcard tests/lab/*.t)
 MODEL := $(wildcard tests/model/*.t)
-PROVE := prove --timer --merge $(if $(V),-v) --exec 'contrib/tap.sh'
+PROVE := prove --timer --failures --merge $(if $(V),-v) --exec 'contrib/tap.sh'
 # LeakSanitizer works by ptrace, and so do the movers.
 TEST_ENV := BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP $(if $(SAN),ASAN_OPTIONS=detect_leaks=0)
 
