@@ -532,12 +532,14 @@ static pid_t host_tid(pid_t leader, int inner)
 	return found;
 }
 
-/* What a key or the size of a terminal sends. Other signals of the kernel (timers, children, descriptors) are
- * skipped: what causes them has moved too, and will cause them again. */
+/* What a key or the size of a terminal sends, and what the mover puts in for a process that was stopped. Other
+ * signals of the kernel (timers, children, descriptors) are skipped: what causes them has moved too, and will
+ * cause them again. */
 static bool is_of_a_terminal(int number)
 {
 	return number == SIGINT || number == SIGQUIT || number == SIGTSTP || number == SIGWINCH ||
-	       number == SIGHUP || number == SIGCONT;
+	       number == SIGHUP || number == SIGCONT || number == SIGSTOP || number == SIGTTIN ||
+	       number == SIGTTOU;
 }
 
 /* Signals that came to the frozen copy after its checkpoint. */
