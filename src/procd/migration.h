@@ -200,4 +200,8 @@ void in_discard(struct migration_in *m, int code, const char *why);
 void in_free(struct migration_in *m);
 void in_start_pulse(struct migration_in *m);
 
+/* Queues a signal that the source's mover found late; `leader` is the frozen copy's process here. What its causes
+ * (timers, children, descriptors) will send again is skipped. */
+void migrate_late_signal(pid_t leader, const Godwit__Mover__LateSignal *s);
+
 #endif
