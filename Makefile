@@ -161,18 +161,15 @@ sim: $(SIM_BIN)
 lab-tests: all tools
 	$(Q)$(TEST_ENV) $(PROVE) $(BATS) $(TAP)
 faults: all tools
-	$(Q)$(TEST_ENV) INSTANTS_STRIDE=1 TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/instants.t $(wildcard tests/lab/faults_*.t)
+	$(Q)$(TEST_ENV) FAULTS_ALL=1 INSTANTS_STRIDE=1 TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/instants.t $(wildcard tests/lab/faults_*.t)
 # Who may do what, as a lab of four hosts shows it: docs/security.md.
 security-table: all tools
 	$(Q)$(TEST_ENV) tests/lab/who_may.t --write
 model:
 	$(Q)prove --verbose --timer --exec contrib/tap.sh $(MODEL)
-# Tests of faults spend their time waiting for deadlines, so they run beside the others, which run one by one.
-BESIDE := -j4 --rules 'seq=tests/lab/faults_link.t' --rules 'seq=tests/lab/faults_*.t' --rules 'seq=tests/lab/who_may.t' \
-	--rules 'seq=**'
 check: deps
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)$(TEST_ENV) $(PROVE) $(BESIDE) contrib/lint/lint.t $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
+	$(Q)$(TEST_ENV) $(PROVE) contrib/lint/lint.t $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
 
 FUZZ_TIME ?= 60
 FUZZ_SAN := -fsanitize=address$(,)undefined

@@ -1,9 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# A mover that stands still at the end of a stage, on either side: deadlines act. Arguments choose some (stun:source).
+# A mover that stands still at the end of a stage, on either side: deadlines act. Arguments choose some (stun:source);
+# by default a sample, with FAULTS_ALL=1 all.
 . "$(dirname "$0")/faults.sh"
 
-cases="prepare:source stun:source move:source commit:source prepare:destination move:destination"
+all="prepare:source stun:source move:source commit:source prepare:destination move:destination"
+
+sample="stun:source move:destination"
+cases=$([ -n "$FAULTS_ALL" ] && echo "$all" || echo "$sample")
 
 faults_begin
 for at in ${*:-$cases}; do

@@ -1,16 +1,20 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The destination's link is cut at the end of a stage, for a while. procd stops there by itself, so that the cut
-# comes exactly then. Arguments choose some (stun:source).
+# comes exactly then. Arguments choose some (stun:source); by default a sample, with FAULTS_ALL=1 all: most of the time is
+# spent waiting for deadlines.
 . "$(dirname "$0")/faults.sh"
 
-cases="check:source prepare:source stun:source move:source ready:source record:source commit:source
+all="check:source prepare:source stun:source move:source ready:source record:source commit:source
 	check:destination prepare:destination ready:destination record:destination commit:destination"
 
 procd_stopped()
 {
 	[ -n "$(on "$1" pgrep -x -r T procd)" ]
 }
+
+sample="move:source commit:source ready:destination"
+cases=$([ -n "$FAULTS_ALL" ] && echo "$all" || echo "$sample")
 
 faults_begin
 for at in ${*:-$cases}; do
