@@ -57,7 +57,7 @@ FUZZ_BIN := $(FUZZ_SRC:fuzz/%.c=$(BUILD)/fuzz/%)
 TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
 
-.PHONY: all deps demo check lint format bench install clean unit sim model lab-tests faults tools fuzz fuzz-build fuzz-smoke fuzzers
+.PHONY: all deps demo check check-long lint format bench install clean unit sim model lab-tests faults tools fuzz fuzz-build fuzz-smoke fuzzers
 .SECONDARY:
 
 all: $(PROG_BIN) $(BUILD)/libgodwit.a
@@ -169,7 +169,12 @@ model:
 	$(Q)prove --verbose --timer --exec contrib/tap.sh $(MODEL)
 check: deps
 	$(Q)$(MAKE) --no-print-directory all tools
-	$(Q)$(TEST_ENV) $(PROVE) contrib/lint/lint.t $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
+	$(Q)$(TEST_ENV) $(PROVE) $(BESIDE) contrib/lint/lint.t $(UNIT_BIN) $(SIM_BIN) $(MODEL) $(BATS) $(TAP)
+# The same with real programs at full size, moved until they end, and a thousand moves of one job.
+check-long: deps
+	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)$(TEST_ENV) PROGRAMS_MB=200 PROGRAMS_MOVES=0 LEAKS_MOVES=1000 TEST_TIMEOUT=7200 $(PROVE) \
+		tests/lab/programs.t tests/lab/leaks.t
 
 FUZZ_TIME ?= 60
 FUZZ_SAN := -fsanitize=address$(,)undefined
