@@ -14,9 +14,11 @@ stride=${INSTANTS_STRIDE:-29}
 moves=20
 
 # In blocked calls of each kind of restart, cut in the middle of a transfer, in user code; one thread and many.
-cases="call_read_pipe:source call_read_pipe:destination call_poll:source call_pause:source
+all="call_read_pipe:source call_read_pipe:destination call_poll:source call_pause:source
 	regs_compute:source regs_compute:destination thread_ring_016:source thread_ring_016:destination
 	call_tight:source call_tight:destination mem_busy:source"
+sample="call_read_pipe:source call_read_pipe:destination regs_compute:source regs_compute:destination"
+cases=$([ -n "$FAULTS_ALL" ] && echo "$all" || echo "$sample")
 
 # run_hop NAME: as many attempts as fit in one life of the victim.
 run_hop()

@@ -5,13 +5,14 @@
 
 int main(void)
 {
-	pid_t child = fork();
+	pid_t parent = getpid(), child = fork();
 
 	must(child >= 0);
 	if (child == 0) {
 		prctl(PR_SET_PDEATHSIG, SIGKILL);
-		for (;;)
+		while (getppid() == parent) /* it may have died before it could be watched */
 			pause();
+		_exit(0);
 	}
 	move();
 	return done();
