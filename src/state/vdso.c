@@ -299,6 +299,12 @@ static int check_place(const Godwit__Ckpt__Memory *m, struct err *e)
 	return 0;
 }
 
+/*
+ * The lowest holes are left alone: at the stop the source may still map a place for interrupted calls there, which
+ * comes along in the checkpoint, when this kernel's vDSO has long been put where the description showed nothing.
+ */
+#define LOW_END (16u << 20)
+
 /* Where this kernel's vDSO is to go: its data pages come first. */
 int vdso_plan(struct state_target *d, struct vdso_plan *plan, struct err *e)
 {
@@ -320,6 +326,9 @@ int vdso_plan(struct state_target *d, struct vdso_plan *plan, struct err *e)
 	plan->at = m->vvar_start;
 	if (!plan->same) {
 		n = mm_busy(m, &busy);
+		busy = xrealloc(busy, (n + 1) * sizeof *busy);
+		busy[n][0] = 0;
+		busy[n++][1] = LOW_END;
 		plan->at = remote_agent_hole(d->remote, (const uint64_t(*)[2])busy, n).a;
 		free(busy);
 	}
