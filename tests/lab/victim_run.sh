@@ -30,6 +30,19 @@ victim_verdict()
 	fi
 }
 
+# Many victims measure time, and a busy machine is late now and then: one that failed beside others gets a second
+# chance alone. It is said that it needed one.
+second_try()
+{
+	local judge=$1 name=$2 at=$3
+	mv "$at.log" "$at.first"
+	rm -rf "$at"
+	mkdir -m 1777 "$at"
+	VICTIM_DIR=$at "$judge" "$name" "$at.log" </dev/null || return
+	echo 0 >"$at.status"
+	echo "# $name failed beside others and passed alone; first: $(grep -v '^ready' "$at.first" | head -n 1)"
+}
+
 victims_tap()
 {
 	local judge=$1 names=() work number=0 running=0 name
@@ -54,6 +67,7 @@ victims_tap()
 	done
 	wait
 	for name in "${names[@]}"; do
+		[ "$(cat "$work/$name.status")" = 0 ] || second_try "$judge" "$name" "$work/$name"
 		number=$((number + 1))
 		if grep -q '^SKIP' "$work/$name.log"; then
 			echo "ok $number - $name # SKIP $(sed -n 's/^SKIP //p' "$work/$name.log" | head -n 1)"
