@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sodium.h>
 #include <stdbool.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -159,6 +160,7 @@ static void shrink(struct journal *j)
 		j->fd = steal_fd(&now.fd);
 	}
 	journal_forget_found(&now);
+	(void)malloc_trim(0); /* or the pages in which all of it stood for a moment would stay with us */
 }
 
 int journal_append(struct journal *j, const record *r, struct err *e)
