@@ -74,7 +74,7 @@ static bool is_process_text(const Godwit__Ckpt__OpenFile *m)
 	return m->fs_type == PROC_SUPER_MAGIC || m->fs_type == SYSFS_MAGIC;
 }
 
-static int send_part(const struct file_io *io, const Godwit__Ckpt__FilePart *part, struct err *e)
+int file_part_send(const struct file_io *io, const Godwit__Ckpt__FilePart *part, struct err *e)
 {
 	size_t len = godwit__ckpt__file_part__get_packed_size(part);
 	_cleanup_free_ uint8_t *buf = xmalloc(len + 1);
@@ -83,12 +83,12 @@ static int send_part(const struct file_io *io, const Godwit__Ckpt__FilePart *par
 	return file_frame_send(io, buf, len, e);
 }
 
-static int send_end(const struct file_io *io, struct err *e)
+int file_part_send_end(const struct file_io *io, struct err *e)
 {
 	Godwit__Ckpt__FilePart part = GODWIT__CKPT__FILE_PART__INIT;
 
 	part.end = true;
-	return send_part(io, &part, e);
+	return file_part_send(io, &part, e);
 }
 
 /* A description of our own, for reading at any offset without moving the job's. */
@@ -123,7 +123,7 @@ static int send_extent(const struct file_io *io, uint32_t id, int fd, off_t from
 		part.offset = (uint64_t)from;
 		part.data.data = buf;
 		part.data.len = (size_t)n;
-		r = send_part(io, &part, e);
+		r = file_part_send(io, &part, e);
 		if (r < 0)
 			return r;
 		from += n;
@@ -157,7 +157,7 @@ static int send_content(const struct file_io *io, uint32_t id, int fd, const str
 	last.last = true;
 	last.size = (uint64_t)st->st_size;
 	last.mtime_ns = file_time_ns(&st->st_mtim);
-	return send_part(io, &last, e);
+	return file_part_send(io, &last, e);
 }
 
 static void note_served(struct file_entry *f, const struct stat *st)
@@ -194,7 +194,7 @@ int file_carry_answer(const struct file_io *io, const Godwit__Ckpt__FileWant *w,
 	same.id = w->id;
 	same.same = same.last = true;
 	same.size = (uint64_t)st->st_size;
-	return send_part(io, &same, e);
+	return file_part_send(io, &same, e);
 }
 
 static int serve_one(struct state_source *s, const struct file_io *io, const Godwit__Ckpt__FileWant *w,
@@ -239,7 +239,7 @@ int file_carry_serve(struct state_source *s, const struct file_io *io, struct er
 	for (size_t i = 0; r == 0 && i < wants->n_wants; i++)
 		r = serve_one(s, io, wants->wants[i], e);
 	godwit__ckpt__file_wants__free_unpacked(wants, NULL);
-	return r < 0 ? r : send_end(io, e);
+	return r < 0 ? r : file_part_send_end(io, e);
 }
 
 static bool has_changed(const struct file_entry *f, const struct stat *st)
@@ -307,7 +307,7 @@ int file_carry_push(struct state_source *s, const struct file_io *io, struct err
 		if (r < 0)
 			return r;
 	}
-	return send_end(io, e);
+	return file_part_send_end(io, e);
 }
 
 /* --- destination --- */

@@ -103,23 +103,6 @@ static const Godwit__Ckpt__OpenFile *find_file(const Godwit__Ckpt__Job *job, uin
 	return NULL;
 }
 
-static int send_part(const struct file_io *io, const Godwit__Ckpt__FilePart *part, struct err *e)
-{
-	size_t len = godwit__ckpt__file_part__get_packed_size(part);
-	_cleanup_free_ uint8_t *buf = xmalloc(len + 1);
-
-	(void)godwit__ckpt__file_part__pack(part, buf);
-	return file_frame_send(io, buf, len, e);
-}
-
-static int send_end(const struct file_io *io, struct err *e)
-{
-	Godwit__Ckpt__FilePart part = GODWIT__CKPT__FILE_PART__INIT;
-
-	part.end = true;
-	return send_part(io, &part, e);
-}
-
 /* Sends what the image holds of that inode, under the id that the destination knows it by. */
 static int send_kept(const Godwit__Ckpt__Job *early, const struct file_parts *kept,
 		     const Godwit__Ckpt__OpenFile *m, const struct file_io *io, bool *ret_any, struct err *e)
@@ -134,7 +117,7 @@ static int send_kept(const Godwit__Ckpt__Job *early, const struct file_parts *ke
 			continue;
 		part.id = m->id;
 		*ret_any = true;
-		r = send_part(io, &part, e);
+		r = file_part_send(io, &part, e);
 	}
 	return r;
 }
@@ -188,7 +171,7 @@ int file_image_serve(const Godwit__Ckpt__Job *early, const struct file_parts *ke
 	for (size_t i = 0; i < wants->n_wants && !r; i++)
 		r = serve_one(early, kept, wants->wants[i], io, e);
 	godwit__ckpt__file_wants__free_unpacked(wants, NULL);
-	return r < 0 ? r : send_end(io, e);
+	return r < 0 ? r : file_part_send_end(io, e);
 }
 
 int file_image_push(const struct file_parts *late, const struct file_io *io, struct err *e)
@@ -196,6 +179,6 @@ int file_image_push(const struct file_parts *late, const struct file_io *io, str
 	int r = 0;
 
 	for (size_t i = 0; i < late->n && !r; i++)
-		r = send_part(io, late->list[i], e);
-	return r < 0 ? r : send_end(io, e);
+		r = file_part_send(io, late->list[i], e);
+	return r < 0 ? r : file_part_send_end(io, e);
 }

@@ -138,4 +138,8 @@ int file_locks_take(struct state_target *d, struct batch *b, struct err *e) must
 int file_prepare(struct state_target *d, struct err *e) must_check;
 int file_restore(struct state_target *d, struct batch *b, struct err *e) must_check;
 
+/* A piece of a carried file, and the word that no more comes: to a destination, or out of an image. */
+int file_part_send(const struct file_io *io, const Godwit__Ckpt__FilePart *part, struct err *e) must_check;
+int file_part_send_end(const struct file_io *io, struct err *e) must_check;
+
 #endif
