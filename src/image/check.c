@@ -120,6 +120,18 @@ static int check_places(const Godwit__Image__Image *m, struct err *e)
 	return 0;
 }
 
+/* After the chunks: their number of pages is bounded. */
+static int check_hashes(const Godwit__Image__Image *m, uint64_t size, struct err *e)
+{
+	uint64_t pages = 0;
+
+	for (size_t i = 0; i < m->n_chunks; i++)
+		pages += m->chunks[i]->bytes / IMAGE_PAGE;
+	if (m->hashes > size || pages * IMAGE_HASH_LEN > size - m->hashes)
+		return bad(e, "hashes of page contents outside of the file");
+	return 0;
+}
+
 int image_check(const Godwit__Image__Image *m, uint64_t size, int32_t pid, struct err *e)
 {
 	int err;
@@ -148,5 +160,7 @@ int image_check(const Godwit__Image__Image *m, uint64_t size, int32_t pid, struc
 		err = bad(e, "a vDSO of another length");
 	for (size_t i = 0; i < m->n_chunks && !err; i++)
 		err = check_chunk(m->chunks[i], i ? m->chunks[i - 1] : NULL, size, e);
+	if (!err)
+		err = check_hashes(m, size, e);
 	return err ? err : check_places(m, e);
 }

@@ -11,22 +11,22 @@
 
 /*
  * A checkpoint on disk: a directory, mode 0700, with an ELF core file PID.core for each process of the job. gdb
- *opens them like any core; what gdb does not know is in one note of owner GODWIT, a godwit.image.Image.
+ * opens them like any core; what gdb does not know is in one note of owner GODWIT, a godwit.image.Image.
  *
- *	ELF header | page contents, page-aligned | notes | program headers
+ *	ELF header | page contents, page-aligned | their hashes | notes | program headers
  *
  * Page contents are sparse: a page that is zero is a hole. Each mapping is a PT_LOAD segment; of a file's private
  * mapping only pages that differ from the file are there (gdb finds the others in the file, by NT_FILE), in
- *segments of their own. Memory shared under several addresses lies there once, and all its segments point to it.
- *Compressed contents are not in any segment: gdb needs the image expanded (image_copy).
+ * segments of their own. Memory shared under several addresses lies there once, and all its segments point to it.
+ * Compressed contents are not in any segment: gdb needs the image expanded (image_copy).
  *
  * An image is written beside its final place and renamed when all of it is on the disk: a full disk or a crash
- *leaves the old image, or none. It is written and read with the caller's rights. No symbolic link is followed
- *below the path's last component but one. What is read is believed only after it was checked; every refusal names
- *file and reason.
+ * leaves the old image, or none. It is written and read with the caller's rights. No symbolic link is followed
+ * below the path's last component but one. What is read is believed only after it was checked; every refusal names
+ * file and reason.
  */
 
-#define IMAGE_VERSION 1u
+#define IMAGE_VERSION 2u
 #define IMAGE_PROCESSES_MAX 4096u
 #define IMAGE_CHUNKS_MAX (1u << 22)
 #define IMAGE_MESSAGE_MAX (256u << 20)
@@ -73,7 +73,17 @@ int image_create(const char *path, unsigned flags, const char *name, const char 
  * looked at). */
 int image_add(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p,
 	      struct err *e) must_check;
-/* Puts it in its place, on disk. The writer is still to be freed. */
+/*
+ * The same for contents that come in pieces, in any order: image_begin, image_put for each piece (whole pages of a
+ * space), image_end. What has been put is in the file, but not on the disk. `p` without extents and source. Not
+ * with IMAGE_COMPRESS.
+ */
+int image_begin(struct image_writer *w, int32_t pid, struct err *e) must_check;
+int image_put(struct image_writer *w, uint32_t space, uint64_t start, const void *bytes, size_t len,
+	      struct err *e) must_check;
+int image_end(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p,
+	      struct err *e) must_check;
+/* Works out hashes, and puts it in its place, on disk. The writer is still to be freed. */
 int image_commit(struct image_writer *w, struct err *e) must_check;
 /* Removes what was written, unless it was committed. NULL is permitted. */
 void image_writer_free(struct image_writer *w);

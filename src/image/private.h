@@ -6,6 +6,7 @@
 
 #include <elf.h>
 #include <sodium.h>
+#include <zstd.h>
 
 #include "image/image.h"
 
@@ -48,15 +49,58 @@ void segments_done(struct segments *s);
 
 /* --- hash.c --- */
 
+/* Over space, address and hash of each page that is not zero, in order: what godwit.image.Image.hash is. */
 struct contents_hash {
 	crypto_generichash_state state;
 };
 
 bool page_is_zero(const uint8_t *page);
+/* BLAKE2b; of a zero page: zeros. */
+void page_hash(const uint8_t *page, uint8_t ret[IMAGE_HASH_LEN]);
 void contents_hash_init(struct contents_hash *h);
-/* Whole pages; those that are zero are left out. */
+/* Whole pages. */
 void contents_hash_add(struct contents_hash *h, uint32_t space, uint64_t start, const uint8_t *bytes, size_t len);
+/* A page by its hash. */
+void contents_hash_add_page(struct contents_hash *h, uint32_t space, uint64_t at,
+			    const uint8_t hash[IMAGE_HASH_LEN]);
 void contents_hash_end(struct contents_hash *h, uint8_t ret[IMAGE_HASH_LEN]);
+
+/* --- contents.c --- */
+
+/* The whole length, or -errno; the end of the file in between is -EBADMSG. */
+int file_write_at(int fd, const void *buf, size_t len, uint64_t at);
+int file_read_at(int fd, void *buf, size_t len, uint64_t at);
+
+/* Where `start` to `end` of a space lies in the file. `stored` as in godwit.image.Chunk. */
+struct piece {
+	uint32_t space;
+	uint64_t start, end, offset, stored;
+};
+
+/* Page contents that are being written. */
+struct contents {
+	int fd; /* the caller's */
+	bool compress;
+	uint64_t end; /* of the file, so far */
+	struct piece *pieces;
+	size_t n, room;
+	uint8_t *hashes; /* of each page, as the chunks have them */
+	size_t n_hashes, hash_room;
+	uint8_t *packed;
+	ZSTD_CCtx *zstd;
+};
+
+void contents_init(struct contents *c, int fd, bool compress);
+void contents_done(struct contents *c);
+/* Whole pages, anywhere; to be compressed: in order, and at most IMAGE_CHUNK_MAX. */
+int contents_put(struct contents *c, uint32_t space, uint64_t start, const void *bytes, size_t len,
+		 struct err *e) must_check;
+/* All has been put: fills m->chunks. */
+int contents_list(struct contents *c, Godwit__Image__Image *m, struct err *e) must_check;
+/* Reads a page of the process's addresses back. -ENOENT: it was not put, or is compressed. */
+int contents_get(const struct contents *c, const Godwit__Image__Image *m, uint64_t start, void *page);
+/* Writes the hashes behind the contents; fills m->hash and m->hashes. Sends the contents to the disk meanwhile. */
+int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e) must_check;
 
 /* --- check.c --- */
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Writing an image. Everything goes into a directory of its own beside the final place, is synced, and takes that
- * place by one rename. Of a file, page contents come first, then notes and program headers, whose number is known
- * by then; the ELF header is written last, so that a file that was left behind is not a core.
+ * place by one rename. Of a file, page contents come first (contents.c), then their hashes, notes and program
+ * headers, whose number is known by then; the ELF header is written last, so that a file that was left behind is
+ * not a core.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -14,15 +15,12 @@
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
-#include <zstd.h>
 
 #include "base/fd.h"
 #include "base/util.h"
 #include "image/private.h"
 
-/* Contents that are apart by less keep their distance in the file: a hole costs nothing, a segment does. */
-#define GAP_MAX (1u << 20)
-#define ZSTD_LEVEL 1
+struct core_out;
 
 struct image_writer {
 	char *path;
@@ -32,14 +30,20 @@ struct image_writer {
 	unsigned flags;
 	char *name, *host;
 	uint32_t n; /* processes so far */
-	int *files; /* their descriptors: the number of processes is written into each at the end */
-	Godwit__Image__Image **messages;
-	struct notes *notes; /* of each, without ours */
-	uint64_t *ends;	     /* where contents end */
-	struct segments *segments;
-	uint8_t *buf, *packed;
-	ZSTD_CCtx *zstd;
+	struct core_out **cores;
+	uint8_t *buf;
 	bool committed;
+};
+
+/* One process. The number of processes is written into each file at the end. */
+struct core_out {
+	int fd;
+	int32_t pid;
+	bool whole;
+	Godwit__Image__Image *message;
+	struct contents contents;
+	struct notes notes; /* without ours */
+	struct segments segments;
 };
 
 /* --- the directory --- */
@@ -118,92 +122,11 @@ int image_create(const char *path, unsigned flags, const char *name, const char 
 	if (err < 0)
 		return err;
 	w->buf = xmalloc(IMAGE_CHUNK_MAX);
-	if (flags & IMAGE_COMPRESS) {
-		w->packed = xmalloc(ZSTD_compressBound(IMAGE_CHUNK_MAX));
-		w->zstd = ZSTD_createCCtx();
-	}
 	*ret = steal_ptr(&w);
 	return 0;
 }
 
-/* --- contents --- */
-
-static int write_at(int fd, const void *buf, size_t len, uint64_t at)
-{
-	const uint8_t *from = buf;
-
-	while (len) {
-		ssize_t n = pwrite(fd, from, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		from += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-/* Runs of pages that are not zero. */
-static int write_sparse(int fd, const uint8_t *buf, size_t len, uint64_t at)
-{
-	size_t from = 0;
-	int err = 0;
-
-	while (from < len && !err) {
-		size_t to = from;
-
-		if (page_is_zero(buf + from)) {
-			from += IMAGE_PAGE;
-			continue;
-		}
-		while (to < len && !page_is_zero(buf + to))
-			to += IMAGE_PAGE;
-		err = write_at(fd, buf + from, to - from, at + from);
-		from = to;
-	}
-	return err;
-}
-
-static Godwit__Image__Chunk *new_chunk(Godwit__Image__Image *m, size_t *room, uint32_t space, uint64_t start,
-				       size_t len)
-{
-	Godwit__Image__Chunk *c = xmalloc(sizeof *c);
-
-	godwit__image__chunk__init(c);
-	c->space = space;
-	c->start = start;
-	c->bytes = len;
-	if (m->n_chunks == *room) {
-		*room = MAX(2 * *room, (size_t)64);
-		m->chunks = xrealloc(m->chunks, *room * sizeof *m->chunks);
-	}
-	m->chunks[m->n_chunks++] = c;
-	return c;
-}
-
-/* What is in w->buf; moves *at behind it. */
-static int write_chunk(struct image_writer *w, int fd, Godwit__Image__Chunk *c, uint64_t *at)
-{
-	size_t packed;
-	int err;
-
-	if (!(w->flags & IMAGE_COMPRESS)) {
-		c->offset = *at;
-		*at += c->bytes;
-		return write_sparse(fd, w->buf, c->bytes, c->offset);
-	}
-	packed = ZSTD_compressCCtx(w->zstd, w->packed, ZSTD_compressBound(c->bytes), w->buf, c->bytes, ZSTD_LEVEL);
-	if (ZSTD_isError(packed))
-		return -EIO;
-	c->offset = *at;
-	c->stored = packed;
-	err = write_at(fd, w->packed, packed, *at);
-	*at += packed;
-	return err;
-}
+/* --- contents from a source --- */
 
 static int check_extent(const struct image_extent *x, const struct image_extent *before, struct err *e)
 {
@@ -214,39 +137,22 @@ static int check_extent(const struct image_extent *x, const struct image_extent 
 	return 0;
 }
 
-static int write_contents(struct image_writer *w, int fd, const struct image_process *p, Godwit__Image__Image *m,
-			  uint64_t *at, struct err *e)
+static int put_extents(struct image_writer *w, const struct image_process *p, struct err *e)
 {
-	struct contents_hash hash;
-	size_t room = 0;
-
-	contents_hash_init(&hash);
 	for (size_t i = 0; i < p->n_extents; i++) {
-		const struct image_extent *x = &p->extents[i], *before = i ? x - 1 : NULL;
-		int err = check_extent(x, before, e);
+		const struct image_extent *x = &p->extents[i];
+		int err = check_extent(x, i ? x - 1 : NULL, e);
 
-		if (!err && before && before->space == x->space && x->start - before->end < GAP_MAX &&
-		    !(w->flags & IMAGE_COMPRESS))
-			*at += x->start - before->end;
 		for (uint64_t from = x->start; from < x->end && !err; from += IMAGE_CHUNK_MAX) {
 			size_t len = MIN(x->end - from, (uint64_t)IMAGE_CHUNK_MAX);
 
-			if (m->n_chunks == IMAGE_CHUNKS_MAX)
-				return err_set(e, -E2BIG, "too many pieces of memory");
 			err = p->source(p->arg, x->space, from, w->buf, len, e);
-			if (err < 0)
-				break;
-			contents_hash_add(&hash, x->space, from, w->buf, len);
-			err = write_chunk(w, fd, new_chunk(m, &room, x->space, from, len), at);
-			if (err < 0)
-				(void)err_code(e, err, "cannot write page contents");
+			if (!err)
+				err = image_put(w, x->space, from, w->buf, len, e);
 		}
 		if (err < 0)
 			return err;
 	}
-	m->hash.len = IMAGE_HASH_LEN;
-	m->hash.data = xmalloc(IMAGE_HASH_LEN);
-	contents_hash_end(&hash, m->hash.data);
 	return 0;
 }
 
@@ -292,54 +198,28 @@ static int open_core(struct image_writer *w, int32_t pid, struct err *e)
 	return fd < 0 ? err_errno(e, "cannot make %s/%s", w->path, name) : fd;
 }
 
-static void grow(struct image_writer *w)
-{
-	size_t n = w->n + 1;
-
-	w->files = xrealloc(w->files, n * sizeof *w->files);
-	w->messages = xrealloc(w->messages, n * sizeof *w->messages);
-	w->notes = xrealloc(w->notes, n * sizeof *w->notes);
-	w->ends = xrealloc(w->ends, n * sizeof *w->ends);
-	w->segments = xrealloc(w->segments, n * sizeof *w->segments);
-	w->messages[w->n] = xmalloc(sizeof **w->messages);
-	godwit__image__image__init(w->messages[w->n]);
-	w->notes[w->n] = (struct notes) { 0 };
-	w->segments[w->n] = (struct segments) { 0 };
-	w->ends[w->n] = 0;
-	w->files[w->n] = -EBADF;
-	w->n++;
-}
-
-static int check_process(const struct image_writer *w, const struct image_process *p, struct err *e)
+static int check_process(const struct core_out *c, const struct image_process *p, struct err *e)
 {
 	const Godwit__Ckpt__Process *m = p->process;
 
-	if (w->n == IMAGE_PROCESSES_MAX)
-		return err_set(e, -E2BIG, "more than %u processes", IMAGE_PROCESSES_MAX);
-	if (!m->n_threads || !m->memory || m->pid <= 0 || m->threads[0]->tid != m->pid)
+	if (!m->n_threads || !m->memory || m->pid != c->pid || m->threads[0]->tid != m->pid)
 		return err_set(e, -EINVAL, "process %d: the checkpoint message is not whole", m->pid);
 	return 0;
 }
 
-static bool has_contents(const struct image_process *p, uint64_t start, uint64_t end)
-{
-	for (size_t i = 0; i < p->n_extents && !p->extents[i].space; i++)
-		if (p->extents[i].start <= start && p->extents[i].end >= end)
-			return true;
-	return false;
-}
-
 /* The command line out of the process's own memory, or the executable's name. */
-static void find_args(struct image_writer *w, const struct image_process *p, char args[IMAGE_ARGS_LEN])
+static void find_args(struct image_writer *w, const struct core_out *c, const struct image_process *p,
+		      char args[IMAGE_ARGS_LEN])
 {
 	const Godwit__Ckpt__Memory *m = p->process->memory;
-	uint64_t start = ALIGN_DOWN(m->arg_start, (uint64_t)IMAGE_PAGE), end = start + IMAGE_PAGE;
-	uint64_t last = MIN(m->arg_end, end);
+	uint64_t start = ALIGN_DOWN(m->arg_start, (uint64_t)IMAGE_PAGE);
+	uint64_t last = MIN(m->arg_end, start + IMAGE_PAGE);
 	size_t len = m->arg_start < last ? MIN(last - m->arg_start, (uint64_t)IMAGE_ARGS_LEN - 1) : 0;
 	struct err ignored;
 
 	(void)snprintf(args, IMAGE_ARGS_LEN, "%s", m->exe);
-	if (!len || !has_contents(p, start, end) || p->source(p->arg, 0, start, w->buf, IMAGE_PAGE, &ignored) < 0)
+	if (!len || (contents_get(&c->contents, c->message, start, w->buf) < 0 &&
+		     (!p->source || p->source(p->arg, 0, start, w->buf, IMAGE_PAGE, &ignored) < 0)))
 		return;
 	memcpy(args, w->buf + (m->arg_start - start), len);
 	args[len] = '\0';
@@ -359,67 +239,101 @@ static ProtobufCBinaryData copy_bytes(const void *from, size_t len)
 	return d;
 }
 
-static int write_vdso(struct image_writer *w, uint32_t i, uint64_t *at, uint64_t *ret_where, struct err *e)
+static int write_vdso(struct core_out *c, uint64_t *ret_where, struct err *e)
 {
-	const ProtobufCBinaryData *vdso = &w->messages[i]->vdso;
+	const ProtobufCBinaryData *vdso = &c->message->vdso;
 	int err;
 
 	*ret_where = 0;
 	if (!vdso->len)
 		return 0;
-	*ret_where = ALIGN_UP(*at, (uint64_t)IMAGE_PAGE);
-	err = write_at(w->files[i], vdso->data, vdso->len, *ret_where);
-	*at = *ret_where + vdso->len;
+	*ret_where = ALIGN_UP(c->contents.end, (uint64_t)IMAGE_PAGE);
+	err = file_write_at(c->fd, vdso->data, vdso->len, *ret_where);
+	c->contents.end = *ret_where + vdso->len;
 	return err < 0 ? err_code(e, err, "cannot write the vDSO") : 0;
 }
 
-static int fill_message(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p,
-			struct err *e)
+static int fill_message(struct image_writer *w, struct core_out *c, const Godwit__Ckpt__Job *job,
+			const struct image_process *p, struct err *e)
 {
-	uint32_t i = w->n - 1;
-	Godwit__Image__Image *m = w->messages[i];
+	Godwit__Image__Image *m = c->message;
 	int err;
 
 	m->version = IMAGE_VERSION;
-	m->index = i;
+	m->index = w->n - 1;
 	m->name = xstrdup(w->name);
 	m->host = xstrdup(w->host);
 	m->taken_us = realtime_us();
 	m->parent = p->parent;
 	m->siginfo = copy_bytes(p->siginfo, IMAGE_SIGINFO_LEN);
 	m->vdso = copy_bytes(p->vdso, p->process->memory->vdso_len);
-	err = copy_messages(m, job, p->process, i == 0);
+	err = copy_messages(m, job, p->process, m->index == 0);
 	return err < 0 ? err_code(e, err, "cannot copy the checkpoint message") : 0;
+}
+
+static struct core_out *grow(struct image_writer *w, int32_t pid)
+{
+	struct core_out *c = xcalloc(1, sizeof *c);
+
+	c->fd = -EBADF;
+	c->pid = pid;
+	c->message = xmalloc(sizeof *c->message);
+	godwit__image__image__init(c->message);
+	w->cores = xrealloc(w->cores, (w->n + 1) * sizeof(*w->cores));
+	w->cores[w->n++] = c;
+	return c;
+}
+
+int image_begin(struct image_writer *w, int32_t pid, struct err *e)
+{
+	struct core_out *c;
+
+	if (w->n == IMAGE_PROCESSES_MAX)
+		return err_set(e, -E2BIG, "more than %u processes", IMAGE_PROCESSES_MAX);
+	if (pid <= 0 || (w->n && !w->cores[w->n - 1]->whole))
+		return err_set(e, -EINVAL, "not the time to begin process %d", pid);
+	c = grow(w, pid);
+	c->fd = open_core(w, pid, e);
+	contents_init(&c->contents, c->fd, w->flags & IMAGE_COMPRESS);
+	return c->fd < 0 ? c->fd : 0;
+}
+
+int image_put(struct image_writer *w, uint32_t space, uint64_t start, const void *bytes, size_t len, struct err *e)
+{
+	return contents_put(&w->cores[w->n - 1]->contents, space, start, bytes, len, e);
+}
+
+int image_end(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p, struct err *e)
+{
+	struct core_out *c = w->cores[w->n - 1];
+	char args[IMAGE_ARGS_LEN];
+	uint64_t vdso = 0;
+	int err = check_process(c, p, e);
+
+	if (!err)
+		err = fill_message(w, c, job, p, e);
+	if (!err)
+		err = contents_list(&c->contents, c->message, e);
+	if (!err)
+		err = write_vdso(c, &vdso, e);
+	if (err < 0)
+		return err;
+	find_args(w, c, p, args);
+	err = notes_add_process(&c->notes, job, p, args, e);
+	if (err < 0)
+		return err;
+	segments_add_process(&c->segments, p->process, c->message->chunks, c->message->n_chunks, vdso);
+	c->whole = true;
+	return 0;
 }
 
 int image_add(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p, struct err *e)
 {
-	uint64_t at = IMAGE_PAGE, vdso = 0;
-	char args[IMAGE_ARGS_LEN];
-	uint32_t i = w->n;
-	int err = check_process(w, p, e);
+	int err = image_begin(w, p->process->pid, e);
 
-	if (err < 0)
-		return err;
-	grow(w);
-	err = fill_message(w, job, p, e);
-	if (err < 0)
-		return err;
-	w->files[i] = open_core(w, p->process->pid, e);
-	if (w->files[i] < 0)
-		return w->files[i];
-	err = write_contents(w, w->files[i], p, w->messages[i], &at, e);
 	if (!err)
-		err = write_vdso(w, i, &at, &vdso, e);
-	if (err < 0)
-		return err;
-	find_args(w, p, args);
-	err = notes_add_process(&w->notes[i], job, p, args, e);
-	if (err < 0)
-		return err;
-	segments_add_process(&w->segments[i], p->process, w->messages[i]->chunks, w->messages[i]->n_chunks, vdso);
-	w->ends[i] = at;
-	return 0;
+		err = put_extents(w, p, e);
+	return err ? err : image_end(w, job, p, e);
 }
 
 /* --- the end --- */
@@ -459,39 +373,42 @@ static int add_own_note(struct notes *n, Godwit__Image__Image *m, struct err *e)
 	return 0;
 }
 
-/* Notes and headers behind the contents. */
-static int finish_core(struct image_writer *w, uint32_t i, struct err *e)
+/* Hashes, notes and headers behind the contents. */
+static int finish_core(struct core_out *c, struct err *e)
 {
-	struct segments *s = &w->segments[i];
-	uint64_t notes_at = ALIGN_UP(w->ends[i], (uint64_t)IMAGE_PAGE);
-	Elf64_Phdr note = { .p_type = PT_NOTE, .p_offset = notes_at, .p_align = 4 };
+	struct segments *s = &c->segments;
+	Elf64_Phdr note = { .p_type = PT_NOTE, .p_align = 4 };
 	Elf64_Shdr section = { .sh_info = (uint32_t)s->n + 1 };
-	uint64_t phoff = 0, shoff = 0;
+	uint64_t notes_at, phoff, shoff;
 	Elf64_Ehdr head;
-	int err = add_own_note(&w->notes[i], w->messages[i], e);
+	int err = contents_hashes(&c->contents, c->message, e);
 
+	if (!err)
+		err = add_own_note(&c->notes, c->message, e);
 	if (err < 0)
 		return err;
-	note.p_filesz = w->notes[i].len;
-	phoff = ALIGN_UP(notes_at + w->notes[i].len, (uint64_t)8);
+	notes_at = ALIGN_UP(c->contents.end, (uint64_t)IMAGE_PAGE);
+	note.p_offset = notes_at;
+	note.p_filesz = c->notes.len;
+	phoff = ALIGN_UP(notes_at + c->notes.len, (uint64_t)8);
 	shoff = phoff + (s->n + 1) * sizeof note;
 	/* BFD looks for an ELF header where a segment begins, contents or not: at 0 it would find this file's. */
 	for (size_t k = 0; k < s->n; k++)
 		if (!s->v[k].p_filesz)
 			s->v[k].p_offset = notes_at;
 	head = elf_header(phoff, shoff, s->n + 1);
-	err = write_at(w->files[i], w->notes[i].bytes, w->notes[i].len, notes_at);
+	err = file_write_at(c->fd, c->notes.bytes, c->notes.len, notes_at);
 	if (!err)
-		err = write_at(w->files[i], &note, sizeof note, phoff);
+		err = file_write_at(c->fd, &note, sizeof note, phoff);
 	if (!err)
-		err = write_at(w->files[i], s->v, s->n * sizeof *s->v, phoff + sizeof note);
+		err = file_write_at(c->fd, s->v, s->n * sizeof *s->v, phoff + sizeof note);
 	if (!err)
-		err = write_at(w->files[i], &section, sizeof section, shoff);
+		err = file_write_at(c->fd, &section, sizeof section, shoff);
 	if (!err)
-		err = write_at(w->files[i], &head, sizeof head, 0);
-	if (!err && fsync(w->files[i]) < 0)
+		err = file_write_at(c->fd, &head, sizeof head, 0);
+	if (!err && fsync(c->fd) < 0)
 		err = -errno;
-	return err < 0 ? err_code(e, err, "cannot write process %d", w->messages[i]->process->pid) : 0;
+	return err < 0 ? err_code(e, err, "cannot write process %d", c->pid) : 0;
 }
 
 static void remove_tree(int parent, const char *name)
@@ -532,39 +449,39 @@ int image_commit(struct image_writer *w, struct err *e)
 {
 	int err = 0;
 
-	if (!w->n || w->committed)
+	if (!w->n || !w->cores[w->n - 1]->whole || w->committed)
 		return err_set(e, -EINVAL, "an image without processes");
 	for (uint32_t i = 0; i < w->n && !err; i++) {
-		w->messages[i]->of = w->n;
-		err = finish_core(w, i, e);
+		w->cores[i]->message->of = w->n;
+		err = finish_core(w->cores[i], e);
 	}
 	if (!err && fsync(w->dir) < 0)
 		err = err_errno(e, "cannot sync %s", w->path);
 	return err ? err : take_place(w, e);
 }
 
+static void free_core(struct core_out *c)
+{
+	fd_close(&c->fd);
+	godwit__image__image__free_unpacked(c->message, NULL);
+	contents_done(&c->contents);
+	notes_done(&c->notes);
+	segments_done(&c->segments);
+	free(c);
+}
+
 void image_writer_free(struct image_writer *w)
 {
 	if (!w)
 		return;
-	for (uint32_t i = 0; i < w->n; i++) {
-		fd_close(&w->files[i]);
-		godwit__image__image__free_unpacked(w->messages[i], NULL);
-		notes_done(&w->notes[i]);
-		segments_done(&w->segments[i]);
-	}
+	for (uint32_t i = 0; i < w->n; i++)
+		free_core(w->cores[i]);
 	if (w->temporary[0])
 		remove_tree(w->parent, w->temporary);
 	fd_close(&w->dir);
 	fd_close(&w->parent);
-	(void)ZSTD_freeCCtx(w->zstd);
-	free(w->files);
-	free(w->messages);
-	free(w->notes);
-	free(w->ends);
-	free(w->segments);
+	free(w->cores);
 	free(w->buf);
-	free(w->packed);
 	free(w->path);
 	free(w->name);
 	free(w->host);

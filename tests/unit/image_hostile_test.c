@@ -54,7 +54,8 @@ static void hash_page(struct fake *f)
 	memcpy(head + 4, &start, sizeof start);
 	(void)crypto_generichash_init(&st, NULL, 0, sizeof f->hash);
 	(void)crypto_generichash_update(&st, head, sizeof head);
-	(void)crypto_generichash_update(&st, f->page, sizeof f->page);
+	(void)crypto_generichash(f->hash, sizeof f->hash, f->page, sizeof f->page, NULL, 0);
+	(void)crypto_generichash_update(&st, f->hash, sizeof f->hash);
 	(void)crypto_generichash_final(&st, f->hash, sizeof f->hash);
 }
 
@@ -191,7 +192,7 @@ SPOIL(no_message, static uint8_t junk[] = { 0xff, 0xff, 0xff, 0xff, 0xff }; f->r
       f->raw_len = sizeof junk)
 SPOIL(length_lies, static uint8_t lie[] = { 0x22, 0xff, 0xff, 0xff, 0xff, 0x0f, 0x08 }; f->raw = lie;
       f->raw_len = sizeof lie)
-SPOIL(other_version, f->m.version = 2)
+SPOIL(other_version, f->m.version = 3)
 SPOIL(no_process, f->m.process = NULL)
 SPOIL(no_job, f->m.job = NULL)
 SPOIL(nested_job, static Godwit__Ckpt__Process *again[1]; again[0] = &f->process; f->job.processes = again;
@@ -228,6 +229,7 @@ SPOIL(chunks_overlap, f->m.n_chunks = 2; f->chunk[1].start = f->chunk[0].start)
 SPOIL(chunk_stored_huge, f->chunk[0].stored = UINT64_MAX)
 SPOIL(no_hash, f->m.hash.len = 0)
 SPOIL(short_hash, f->m.hash.len = 8)
+SPOIL(far_hashes, f->m.hashes = UINT64_MAX - 8)
 
 static const struct {
 	const char *name;
@@ -260,7 +262,7 @@ static const struct {
 	CASE(note_torn, "longer than all notes"),
 	CASE(no_message, "not a message"),
 	CASE(length_lies, "not a message"),
-	CASE(other_version, "version 2"),
+	CASE(other_version, "version 3"),
 	CASE(no_process, "without a process"),
 	CASE(no_job, "the job is not where it should be"),
 	CASE(nested_job, "the job is not where it should be"),
@@ -296,6 +298,7 @@ static const struct {
 	CASE(chunk_stored_huge, "outside of the file"),
 	CASE(no_hash, "no hash"),
 	CASE(short_hash, "no hash"),
+	CASE(far_hashes, "hashes of page contents outside"),
 };
 
 static char dir[64], image[96];

@@ -1,0 +1,310 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Page contents of one process on their way into its core file.
+ *
+ * They come in any order, once, while the job is stopped, and go at once to where they will stay: behind each
+ * other, in the order of their coming. Only what comes is written; all else waits until the job runs again. Where
+ * each piece lies is kept, sorted at the end, and becomes the list of chunks.
+ *
+ * The hashes of the pages are worked out from the file, which is in the page cache, while the disk is busy with
+ * it: each stretch is handed to the disk, then looked at. Compressed contents are hashed on their way in.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "image/private.h"
+
+/* Contents that are apart by less keep their distance in the file: a hole costs nothing, a segment does. */
+#define GAP_MAX (1u << 20)
+#define ZSTD_LEVEL 1
+/* Handed to the disk at a time: more than it can write while they are hashed. */
+#define WRITE_OUT_BYTES (8u << 20)
+
+int file_write_at(int fd, const void *buf, size_t len, uint64_t at)
+{
+	const uint8_t *from = buf;
+
+	while (len) {
+		ssize_t n = pwrite(fd, from, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n < 0)
+			return -errno;
+		from += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+int file_read_at(int fd, void *buf, size_t len, uint64_t at)
+{
+	uint8_t *to = buf;
+
+	while (len) {
+		ssize_t n = pread(fd, to, len, (off_t)at);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0)
+			return n < 0 ? -errno : -EBADMSG;
+		to += n;
+		at += (uint64_t)n;
+		len -= (size_t)n;
+	}
+	return 0;
+}
+
+void contents_done(struct contents *c)
+{
+	free(c->pieces);
+	free(c->hashes);
+	free(c->packed);
+	(void)ZSTD_freeCCtx(c->zstd);
+	*c = (struct contents) { .fd = -EBADF };
+}
+
+void contents_init(struct contents *c, int fd, bool compress)
+{
+	*c = (struct contents) { .fd = fd, .end = IMAGE_PAGE, .compress = compress };
+	if (!compress)
+		return;
+	c->packed = xmalloc(ZSTD_compressBound(IMAGE_CHUNK_MAX));
+	c->zstd = ZSTD_createCCtx();
+}
+
+/* --- pieces --- */
+
+static struct piece *add_piece(struct contents *c, uint32_t space, uint64_t start, size_t len)
+{
+	if (c->n == c->room) {
+		c->room = MAX(2 * c->room, (size_t)1024);
+		c->pieces = xrealloc(c->pieces, c->room * sizeof *c->pieces);
+	}
+	c->pieces[c->n] = (struct piece) { .space = space, .start = start, .end = start + len, .offset = c->end };
+	return &c->pieces[c->n++];
+}
+
+/* Runs of pages that are not zero. */
+static int write_sparse(int fd, const uint8_t *buf, size_t len, uint64_t at)
+{
+	size_t from = 0;
+	int err = 0;
+
+	while (from < len && !err) {
+		size_t to = from;
+
+		if (page_is_zero(buf + from)) {
+			from += IMAGE_PAGE;
+			continue;
+		}
+		while (to < len && !page_is_zero(buf + to))
+			to += IMAGE_PAGE;
+		err = file_write_at(fd, buf + from, to - from, at + from);
+		from = to;
+	}
+	return err;
+}
+
+static int put_plain(struct contents *c, uint32_t space, uint64_t start, const uint8_t *bytes, size_t len)
+{
+	struct piece *last = c->n ? &c->pieces[c->n - 1] : NULL;
+	uint64_t at;
+
+	if (last && last->space == space && last->end == start) {
+		last->end += len;
+	} else {
+		if (last && last->space == space && start > last->end && start - last->end < GAP_MAX)
+			c->end += start - last->end;
+		(void)add_piece(c, space, start, len);
+	}
+	at = c->end;
+	c->end += len;
+	return write_sparse(c->fd, bytes, len, at);
+}
+
+static void add_hashes(struct contents *c, const uint8_t *bytes, size_t len)
+{
+	if (c->n_hashes + len / IMAGE_PAGE > c->hash_room) {
+		c->hash_room = MAX(2 * c->hash_room, c->n_hashes + len / IMAGE_PAGE);
+		c->hashes = xrealloc(c->hashes, c->hash_room * IMAGE_HASH_LEN);
+	}
+	for (size_t at = 0; at < len; at += IMAGE_PAGE)
+		page_hash(bytes + at, c->hashes + IMAGE_HASH_LEN * c->n_hashes++);
+}
+
+/* One frame of its own; what is compressed comes in order. */
+static int put_packed(struct contents *c, uint32_t space, uint64_t start, const uint8_t *bytes, size_t len)
+{
+	size_t packed = ZSTD_compressCCtx(c->zstd, c->packed, ZSTD_compressBound(len), bytes, len, ZSTD_LEVEL);
+	struct piece *p;
+	int err;
+
+	if (ZSTD_isError(packed))
+		return -EIO;
+	add_hashes(c, bytes, len);
+	p = add_piece(c, space, start, len);
+	p->stored = packed;
+	err = file_write_at(c->fd, c->packed, packed, c->end);
+	c->end += packed;
+	return err;
+}
+
+int contents_put(struct contents *c, uint32_t space, uint64_t start, const void *bytes, size_t len, struct err *e)
+{
+	int err;
+
+	if (!len || (start | len) % IMAGE_PAGE || start > INT64_MAX || (c->compress && len > IMAGE_CHUNK_MAX))
+		return err_set(e, -EINVAL, "page contents that are not whole pages");
+	err = c->compress ? put_packed(c, space, start, bytes, len) : put_plain(c, space, start, bytes, len);
+	return err < 0 ? err_code(e, err, "cannot write page contents") : 0;
+}
+
+/* --- chunks --- */
+
+static int by_place(const void *pa, const void *pb)
+{
+	const struct piece *a = pa, *b = pb;
+
+	if (a->space != b->space)
+		return a->space < b->space ? -1 : 1;
+	return a->start < b->start ? -1 : a->start > b->start;
+}
+
+static int sort_pieces(struct contents *c, struct err *e)
+{
+	qsort(c->pieces, c->n, sizeof *c->pieces, by_place);
+	for (size_t i = 1; i < c->n; i++) {
+		const struct piece *a = &c->pieces[i - 1], *b = &c->pieces[i];
+
+		if (a->space == b->space && a->end > b->start)
+			return err_set(e, -EINVAL, "page contents at %#llx came twice",
+				       (unsigned long long)b->start);
+	}
+	return 0;
+}
+
+static size_t count_chunks(const struct contents *c)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < c->n; i++)
+		n += (c->pieces[i].end - c->pieces[i].start + IMAGE_CHUNK_MAX - 1) / IMAGE_CHUNK_MAX;
+	return n;
+}
+
+static Godwit__Image__Chunk *new_chunk(const struct piece *p, uint64_t start, size_t len)
+{
+	Godwit__Image__Chunk *k = xmalloc(sizeof *k);
+
+	godwit__image__chunk__init(k);
+	k->space = p->space;
+	k->start = start;
+	k->bytes = len;
+	k->offset = p->offset + (start - p->start);
+	k->stored = p->stored;
+	return k;
+}
+
+int contents_list(struct contents *c, Godwit__Image__Image *m, struct err *e)
+{
+	size_t n = count_chunks(c);
+	int err = sort_pieces(c, e);
+
+	if (err < 0)
+		return err;
+	if (n > IMAGE_CHUNKS_MAX)
+		return err_set(e, -E2BIG, "too many pieces of memory");
+	m->chunks = xcalloc(n + 1, sizeof(*m->chunks));
+	for (size_t i = 0; i < c->n; i++) {
+		const struct piece *p = &c->pieces[i];
+
+		for (uint64_t at = p->start; at < p->end; at += IMAGE_CHUNK_MAX)
+			m->chunks[m->n_chunks++] =
+				new_chunk(p, at, (size_t)MIN(p->end - at, (uint64_t)IMAGE_CHUNK_MAX));
+	}
+	return 0;
+}
+
+int contents_get(const struct contents *c, const Godwit__Image__Image *m, uint64_t start, void *page)
+{
+	size_t low = 0, high = m->n_chunks;
+
+	while (low < high) {
+		size_t mid = low + (high - low) / 2;
+		const Godwit__Image__Chunk *k = m->chunks[mid];
+
+		if (!k->space && k->start + k->bytes <= start)
+			low = mid + 1;
+		else
+			high = mid;
+	}
+	if (low == m->n_chunks || m->chunks[low]->space || m->chunks[low]->start > start || m->chunks[low]->stored)
+		return -ENOENT;
+	return file_read_at(c->fd, page, IMAGE_PAGE, m->chunks[low]->offset + (start - m->chunks[low]->start));
+}
+
+/* --- hashes --- */
+
+/* Zero pages at the very end are a hole behind the end of what was written. */
+static int cover_end(const struct contents *c)
+{
+	off_t size = lseek(c->fd, 0, SEEK_END);
+
+	if (size < 0)
+		return -errno;
+	return (uint64_t)size < c->end && ftruncate(c->fd, (off_t)c->end) < 0 ? -errno : 0;
+}
+
+/* What lies around `at` goes to the disk; an error shows in fsync(), too. */
+static void write_out(const struct contents *c, uint64_t at, uint64_t *until)
+{
+	if (at < *until)
+		return;
+	(void)sync_file_range(c->fd, (off_t)at, WRITE_OUT_BYTES, SYNC_FILE_RANGE_WRITE);
+	*until = at + WRITE_OUT_BYTES;
+}
+
+static int hash_file(struct contents *c, const Godwit__Image__Image *m)
+{
+	_cleanup_free_ uint8_t *buf = xmalloc(IMAGE_CHUNK_MAX);
+	uint64_t written_out = 0;
+	int err = cover_end(c);
+
+	for (size_t i = 0; i < m->n_chunks && !err; i++) {
+		const Godwit__Image__Chunk *k = m->chunks[i];
+
+		write_out(c, k->offset, &written_out);
+		err = file_read_at(c->fd, buf, k->bytes, k->offset);
+		if (!err)
+			add_hashes(c, buf, k->bytes);
+	}
+	return err;
+}
+
+int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e)
+{
+	struct contents_hash h;
+	size_t n = 0;
+	int err = c->compress ? 0 : hash_file(c, m);
+
+	if (err < 0)
+		return err_code(e, err, "cannot read page contents back");
+	contents_hash_init(&h);
+	for (size_t i = 0; i < m->n_chunks; i++)
+		for (uint64_t at = 0; at < m->chunks[i]->bytes; at += IMAGE_PAGE, n++)
+			contents_hash_add_page(&h, m->chunks[i]->space, m->chunks[i]->start + at,
+					       c->hashes + IMAGE_HASH_LEN * n);
+	m->hash.len = IMAGE_HASH_LEN;
+	m->hash.data = xmalloc(IMAGE_HASH_LEN);
+	contents_hash_end(&h, m->hash.data);
+	m->hashes = ALIGN_UP(c->end, (uint64_t)IMAGE_PAGE);
+	c->end = m->hashes + n * IMAGE_HASH_LEN;
+	err = file_write_at(c->fd, c->hashes, n * IMAGE_HASH_LEN, m->hashes);
+	return err < 0 ? err_code(e, err, "cannot write the hashes of page contents") : 0;
+}
