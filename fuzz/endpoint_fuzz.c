@@ -75,6 +75,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static char owner;
 	struct fuzz_in in = { data, size };
 	uint8_t how = (uint8_t)fuzz_get(&in, 1);
+	struct rpc_bounds bounds = { .root = how & 1 }, all = { .root = true };
 	struct rpc_ep *ep = NULL;
 	struct buf *blob = NULL;
 	struct rpc_config c;
@@ -83,14 +84,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_seed = 3;
 	rpc_config_default(&c);
 	r = rpc_new(&c, &ops, NULL, 1);
-	if (!rpc_ep_install(r, in.p, in.left, how & 1, &owner, 1, &ep)) {
+	if (!rpc_ep_install(r, in.p, in.left, &bounds, &owner, 1, &ep)) {
 		rpc_work(r, 1000);
 		rpc_work(r, 100000000);
 		/* What was taken in can go on to a third host. */
 		if (how & 2 && !rpc_ep_take(r, ep, &blob)) {
 			struct rpc *next = rpc_new(&c, &ops, NULL, 1);
 
-			if (rpc_ep_install(next, blob->data, blob->len, true, &owner, 1, &ep))
+			if (rpc_ep_install(next, blob->data, blob->len, &all, &owner, 1, &ep))
 				abort();
 			rpc_free(next);
 			buf_unref(blob);

@@ -206,10 +206,12 @@ int gwc_endpoint_resume(struct gwc *c, uint32_t endpoint, gwc_done_fn *fn, void 
 	return later(DONE, NULL, (void *)fn, arg);
 }
 
-int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, gwc_request_fn *serve, void *serve_arg,
-			 gwc_done_fn *fn, void *arg, uint32_t *ret_endpoint)
+int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const struct gwc_bounds *bounds,
+			 gwc_request_fn *serve, void *serve_arg, gwc_done_fn *fn, void *arg,
+			 uint32_t *ret_endpoint)
 {
 	(void)c;
+	(void)bounds;
 	(void)blob;
 	(void)len;
 	(void)serve;

@@ -315,6 +315,17 @@ static void on_serve(struct conn *c, const struct frame *f)
 	}
 }
 
+static int install(struct conn *c, const struct frame *f, const struct rpc_body *body)
+{
+	struct rpc_bounds bounds = { .root = c->uid == 0, .uid = c->uid, .gid = c->gid };
+	struct rpc_ep *ep;
+
+	/* Root may vouch for others, others for themselves only. */
+	if (bounds.root && f->flags & FRAME_F_BOUND)
+		bounds = (struct rpc_bounds) { .uid = f->uid, .gid = f->gid, .port = f->port };
+	return rpc_ep_install(c->d->rpc, body->buf->data, body->len, &bounds, c, f->endpoint, &ep);
+}
+
 static void on_move(struct conn *c, const struct frame *f, const struct rpc_body *body)
 {
 	struct rpc_ep *ep = rpc_ep_find(c->d->rpc, c, f->endpoint);
@@ -325,8 +336,7 @@ static void on_move(struct conn *c, const struct frame *f, const struct rpc_body
 		if (ep || f->endpoint <= GWC_MAIN || !may_open(c))
 			err = -EINVAL;
 		else
-			err = rpc_ep_install(c->d->rpc, body->buf->data, body->len, c->uid == 0, c, f->endpoint,
-					     &ep);
+			err = install(c, f, body);
 		c->n_eps += err == 0;
 	} else if (ep && f->type == FRAME_EP_TAKE) {
 		err = rpc_ep_take(c->d->rpc, ep, &blob);

@@ -361,8 +361,9 @@ int gwc_endpoint_resume(struct gwc *c, uint32_t endpoint, gwc_done_fn *fn, void 
 	return post_call(c, call, &f, NULL, 0);
 }
 
-int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, gwc_request_fn *serve, void *serve_arg,
-			 gwc_done_fn *fn, void *arg, uint32_t *ret_endpoint)
+int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const struct gwc_bounds *bounds,
+			 gwc_request_fn *serve, void *serve_arg, gwc_done_fn *fn, void *arg,
+			 uint32_t *ret_endpoint)
 {
 	struct frame f = { .type = FRAME_EP_INSTALL, .endpoint = c->endpoint + 1, .length = (uint32_t)len };
 	struct iovec iov = { (void *)(uintptr_t)blob, len };
@@ -372,6 +373,12 @@ int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, gwc_reques
 
 	if (len > GWC_BLOB_MAX)
 		return -EMSGSIZE;
+	if (bounds) {
+		f.flags = FRAME_F_BOUND;
+		f.port = bounds->put;
+		f.uid = bounds->uid;
+		f.gid = bounds->gid;
+	}
 	call = call_new(c, CALL_DONE, arg);
 	call->fn.done = fn;
 	err = post_call(c, call, &f, &iov, 1);

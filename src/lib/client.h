@@ -161,9 +161,17 @@ int gwc_endpoint_take(struct gwc *c, uint32_t endpoint, gwc_take_fn *fn, void *a
 int gwc_endpoint_resume(struct gwc *c, uint32_t endpoint, gwc_done_fn *fn, void *arg);
 /* All ports of the blob are served by `serve`. Returns the new endpoint's number through ret_endpoint at once;
  * `fn` hears 0, -EINVAL (not a blob), -EEXIST (this flipd serves the address with this or a higher incarnation
- * already). */
-int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, gwc_request_fn *serve, void *serve_arg,
-			 gwc_done_fn *fn, void *arg, uint32_t *ret_endpoint);
+ * already), -EACCES. The bytes name ports to serve and users to speak for: `bounds` says for how much of that the
+ * caller vouches, NULL for all that it may do itself. */
+struct gwc_bounds {
+	struct gw_port put; /* the only port */
+	uid_t uid;	    /* and the only user */
+	gid_t gid;
+};
+
+int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const struct gwc_bounds *bounds,
+			 gwc_request_fn *serve, void *serve_arg, gwc_done_fn *fn, void *arg,
+			 uint32_t *ret_endpoint);
 
 /* This host and the hosts whose flipd has been heard. */
 int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg);

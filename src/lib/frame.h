@@ -36,7 +36,8 @@ enum frame_type {
 	FRAME_PUTREP,	  /* id of the request, payload: user header, data */
 	FRAME_EP_TAKE,	  /* endpoint, id: DONE with the blob */
 	FRAME_EP_RESUME,  /* endpoint, id: DONE */
-	FRAME_EP_INSTALL, /* endpoint, id, payload: blob: DONE */
+	FRAME_EP_INSTALL, /* endpoint, id, payload: blob: DONE. FRAME_F_BOUND: no port but port, no transaction
+			   * but of uid and gid */
 	FRAME_HOSTS,	  /* id: DONE, payload: hosts */
 	FRAME_COUNTERS,	  /* id: DONE, payload: counters */
 	/* From flipd. */
@@ -48,7 +49,7 @@ enum frame_type {
 	FRAME_DONE,	  /* id, status: 0 or -errno, payload */
 };
 
-enum frame_flag { FRAME_F_FORGET = 0x01, FRAME_F_LOCAL = 0x02 };
+enum frame_flag { FRAME_F_FORGET = 0x01, FRAME_F_LOCAL = 0x02, FRAME_F_BOUND = 0x04 };
 
 struct frame {
 	uint32_t length;

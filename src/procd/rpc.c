@@ -140,16 +140,22 @@ static void on_served(void *arg, int result)
 		log_error("cannot serve %s: %s", (const char *)arg, strerror(-result));
 }
 
+/* get-port and put-port in one */
+static struct gw_port port_of(const struct job *j)
+{
+	char name[NAME_MAX_LEN + 8];
+
+	(void)snprintf(name, sizeof name, "job:%s", j->name);
+	return gw_port_from_name(name);
+}
+
 void rpc_serve_job(struct job *j)
 {
 	struct procd *p = j->p;
-	char name[NAME_MAX_LEN + 8];
-	struct gw_port port;
+	struct gw_port port = port_of(j);
 
 	if (!p->gwc || j->endpoint)
 		return;
-	(void)snprintf(name, sizeof name, "job:%s", j->name);
-	port = gw_port_from_name(name);
 	j->endpoint = gwc_endpoint_open(p->gwc, (uint32_t)j->incarnation);
 	if (j->endpoint && gwc_serve(p->gwc, j->endpoint, &port, on_job_request, p, NULL, NULL) < 0)
 		log_error("job %s: cannot serve its port", j->name);
@@ -157,9 +163,12 @@ void rpc_serve_job(struct job *j)
 
 int rpc_install_job(struct job *j, const void *blob, size_t len, gwc_done_fn *done, void *arg)
 {
+	struct gwc_bounds bounds = { .put = port_of(j), .uid = j->spec->uid, .gid = j->spec->gid };
+
 	if (!j->p->gwc)
 		return -ENOTCONN;
-	return gwc_endpoint_install(j->p->gwc, blob, len, on_job_request, j->p, done, arg, &j->endpoint);
+	/* Another host's bytes: they must not have us serve procd@HERE, or ask in root's name. */
+	return gwc_endpoint_install(j->p->gwc, blob, len, &bounds, on_job_request, j->p, done, arg, &j->endpoint);
 }
 
 void rpc_unserve_job(struct job *j)

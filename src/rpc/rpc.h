@@ -62,6 +62,14 @@ struct rpc_stats {
 	uint64_t requests, replies, duplicates, retries, busy, failures, notfound, full;
 };
 
+/* What the bytes of an endpoint that arrives may ask for. Whoever wrote them wrote the names of its ports, and the
+ * users that its transactions speak for: neither is true because it says so. */
+struct rpc_bounds {
+	bool root;	     /* whatever it likes */
+	uint32_t uid, gid;   /* else: transactions of this user only, */
+	struct gw_port port; /* and of the well-known ports this one at most; of all ports, if it is not null */
+};
+
 struct rpc;
 struct rpc_ep;
 
@@ -104,8 +112,8 @@ void rpc_cancel(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, bool forget);
  * before. */
 int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob) must_check;
 int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep) must_check;
-/* `well_known`: may its owner serve well-known ports? -EBADMSG, -EACCES, -EEXIST. */
-int rpc_ep_install(struct rpc *r, const void *blob, size_t len, bool well_known, void *owner, uint32_t number,
-		   struct rpc_ep **ret_ep) must_check;
+/* -EBADMSG, -EACCES (more than the bounds allow), -EEXIST. */
+int rpc_ep_install(struct rpc *r, const void *blob, size_t len, const struct rpc_bounds *bounds, void *owner,
+		   uint32_t number, struct rpc_ep **ret_ep) must_check;
 
 #endif

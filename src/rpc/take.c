@@ -152,7 +152,14 @@ int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep)
 	return 0;
 }
 
-static int get_ports(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, bool well_known)
+static bool may_serve(const struct rpc_bounds *b, const struct gw_port *put)
+{
+	if (b->root || !memcmp(put, &b->port, sizeof *put))
+		return true;
+	return gw_port_is_null(&b->port) && !gw_port_is_well_known(put);
+}
+
+static int get_ports(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, const struct rpc_bounds *b)
 {
 	uint32_t n = wire_get_u32(w);
 
@@ -162,7 +169,7 @@ static int get_ports(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, bool w
 		wire_get_bytes(w, put.bytes, GW_PORT_LEN);
 		if (w->bad)
 			break;
-		if (gw_port_is_well_known(&put) && !well_known)
+		if (!may_serve(b, &put))
 			return -EACCES;
 		if (rpc_port_add(r, ep, &put) < 0)
 			return -EBADMSG;
@@ -196,7 +203,7 @@ static int get_client(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
 	return w->bad ? -EBADMSG : 0;
 }
 
-static int get_trans(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
+static int get_trans(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, const struct rpc_bounds *b)
 {
 	uint64_t tid = wire_get_u64(w), cookie = wire_get_u64(w);
 	const struct trans *last = TAILQ_LAST(&ep->trans, trans_queue);
@@ -220,6 +227,8 @@ static int get_trans(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
 	    head.state > TRANS_WAIT || body.len < RPC_USER_HDR_LEN || body.len > RPC_USER_HDR_LEN + GW_MSG_MAX ||
 	    (head.state != TRANS_LOCATE && !head.dst))
 		return -EBADMSG;
+	if (!b->root && (head.uid != b->uid || head.gid != b->gid))
+		return -EACCES;
 	body.buf = buf_copy(bytes, body.len);
 	t = trans_new(ep, tid, cookie, &body);
 	buf_unref(body.buf);
@@ -236,10 +245,10 @@ static int get_trans(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
 	return 0;
 }
 
-static int get_rest(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, bool well_known)
+static int get_rest(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, const struct rpc_bounds *b)
 {
 	uint32_t n;
-	int err = get_ports(w, r, ep, well_known);
+	int err = get_ports(w, r, ep, b);
 
 	n = err ? 0 : wire_get_u32(w);
 	for (uint32_t i = 0; i < n && !err; i++)
@@ -248,7 +257,7 @@ static int get_rest(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, bool we
 	if (n > TRANS_MAX)
 		return -EBADMSG;
 	for (uint32_t i = 0; i < n && !err; i++)
-		err = get_trans(w, r, ep);
+		err = get_trans(w, r, ep, b);
 	return !err && (w->bad || w->left) ? -EBADMSG : err;
 }
 
@@ -308,8 +317,8 @@ static void unmake(struct rpc *r, struct rpc_ep *ep)
 	rpc_ep_close(r, ep);
 }
 
-int rpc_ep_install(struct rpc *r, const void *blob, size_t len, bool well_known, void *owner, uint32_t number,
-		   struct rpc_ep **ret_ep)
+int rpc_ep_install(struct rpc *r, const void *blob, size_t len, const struct rpc_bounds *bounds, void *owner,
+		   uint32_t number, struct rpc_ep **ret_ep)
 {
 	struct wire_in w = wire_in(blob, len);
 	uint32_t magic = wire_get_u32(&w), inc, messid;
@@ -329,7 +338,7 @@ int rpc_ep_install(struct rpc *r, const void *blob, size_t len, bool well_known,
 	flip->messid = messid + MESSID_GAP;
 	ep = rpc_ep_wrap(r, flip, owner, number);
 	ep->tid = wire_get_u64(&w);
-	err = get_rest(&w, r, ep, well_known);
+	err = get_rest(&w, r, ep, bounds);
 	if (err) {
 		unmake(r, ep);
 		return err;

@@ -83,6 +83,7 @@ struct sim {
 
 /* Owners are only names: one per host, as if it were that host's procd, and one for all clients. */
 static char owners[WORLD_HOSTS_MAX + 1];
+static const struct rpc_bounds anything = { .root = true }, nothing;
 
 static void wake_in(struct sim *sim, uint64_t us, enum wake what, uint64_t a, uint64_t b)
 {
@@ -277,7 +278,7 @@ static void move_end(struct sim *sim, uint32_t i)
 		ep = rpc_ep_find(r, &owners[s->home], s->number);
 		if (!ep || rpc_ep_resume(r, ep) < 0)
 			wrong(sim, "cannot resume", 0, 0);
-	} else if (rpc_ep_install(world_rpc(sim->w, s->to), s->blob->data, s->blob->len, true, &owners[s->to],
+	} else if (rpc_ep_install(world_rpc(sim->w, s->to), s->blob->data, s->blob->len, &anything, &owners[s->to],
 				  number, &ep) < 0) {
 		wrong(sim, "cannot install", 0, 0);
 	} else {
@@ -318,7 +319,8 @@ static void client_install(struct sim *sim, uint32_t c)
 	if (world_chance(sim->w, 0.2)) {
 		if (rpc_ep_resume(r, rpc_ep_find(r, &owners[0], client->number)) < 0)
 			wrong(sim, "a client cannot resume", c, 0);
-	} else if (rpc_ep_install(to, client->blob->data, client->blob->len, false, &owners[0], number, &ep) < 0) {
+	} else if (rpc_ep_install(to, client->blob->data, client->blob->len, &nothing, &owners[0], number, &ep) <
+		   0) {
 		wrong(sim, "a client cannot be installed", c, 0);
 	} else {
 		rpc_ep_close(r, rpc_ep_find(r, &owners[0], client->number));

@@ -25,6 +25,8 @@ struct host {
 };
 
 static char server, client;
+static const struct rpc_bounds anything = { .root = true };
+static const struct rpc_bounds nothing; /* but what user 0 may do who is not root */
 
 static void on_transmit(void *ctx, uint32_t loc, const struct iovec *iov, int n)
 {
@@ -308,10 +310,10 @@ static void damaged_blobs_are_refused_or_harmless(void **state)
 		uint8_t *copy = malloc(cut ? cut : 1);
 
 		memcpy(copy, blob->data, cut);
-		assert_int_not_equal(rpc_ep_install(h->rpc, copy, cut, true, &server, 1, &got), 0);
+		assert_int_not_equal(rpc_ep_install(h->rpc, copy, cut, &anything, &server, 1, &got), 0);
 		free(copy);
 	}
-	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, false, &server, 1, &got), -EACCES);
+	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &nothing, &server, 1, &got), -EACCES);
 	for (int i = 0; i < 3000; i++) {
 		uint8_t *copy = malloc(blob->len);
 
@@ -320,12 +322,47 @@ static void damaged_blobs_are_refused_or_harmless(void **state)
 			x = x * 1664525 + 1013904223;
 			copy[(x >> 8) % blob->len] = (uint8_t)(x >> 24);
 		}
-		if (rpc_ep_install(h->rpc, copy, blob->len, true, &server, 1, &got) == 0)
+		if (rpc_ep_install(h->rpc, copy, blob->len, &anything, &server, 1, &got) == 0)
 			assert_non_null(got);
 		free(copy);
 		rpc_owner_gone(h->rpc, &server);
 		run(h, 1000);
 	}
+	buf_unref(blob);
+}
+
+/* Whoever writes the bytes of an endpoint must not become somebody else by them. */
+static void a_blob_speaks_for_its_user_only(void **state)
+{
+	struct rpc_bounds user = { .uid = 1000, .gid = 1000 };
+	struct host *h = *state;
+	struct rpc_ep *c = rpc_ep_new(h->rpc, 1, &client, 1), *got;
+	struct buf *blob = NULL;
+
+	(void)serve(h, "x");
+	call(h, c, 1, "x"); /* as user 0 */
+	assert_int_equal(rpc_ep_take(h->rpc, c, &blob), 0);
+	rpc_owner_gone(h->rpc, &client);
+	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &user, &client, 2, &got), -EACCES);
+	user.uid = 0;
+	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &user, &client, 2, &got), -EACCES);
+	user.gid = 0;
+	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &user, &client, 2, &got), 0);
+	buf_unref(blob);
+}
+
+static void a_blob_serves_the_port_it_was_given(void **state)
+{
+	struct rpc_bounds one = { .port = port_of("y") };
+	struct host *h = *state;
+	struct rpc_ep *s = serve(h, "x"), *got;
+	struct buf *blob = NULL;
+
+	assert_int_equal(rpc_ep_take(h->rpc, s, &blob), 0);
+	rpc_owner_gone(h->rpc, &server);
+	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &one, &server, 2, &got), -EACCES);
+	one.port = port_of("x");
+	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &one, &server, 2, &got), 0);
 	buf_unref(blob);
 }
 
@@ -393,6 +430,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(cancel_before_and_after_delivery, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_full_server_makes_wait_then_tryagain, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_taken_endpoint_keeps_callers_waiting, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_blob_speaks_for_its_user_only, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_blob_serves_the_port_it_was_given, setup, teardown),
 		cmocka_unit_test_setup_teardown(damaged_blobs_are_refused_or_harmless, setup, teardown),
 		cmocka_unit_test(window_marks_each_number_once),
 		cmocka_unit_test(ports_and_capabilities),

@@ -143,8 +143,8 @@ static void move(struct test *t, bool fails)
 		(void)gwc_endpoint_resume(t->home[t->at], old, on_done, t);
 		wait_done(t, "resume");
 	} else {
-		(void)gwc_endpoint_install(t->home[!t->at], t->blob->data, t->blob->len, on_request, t, on_done, t,
-					   &t->endpoint);
+		(void)gwc_endpoint_install(t->home[!t->at], t->blob->data, t->blob->len, NULL, on_request, t,
+					   on_done, t, &t->endpoint);
 		t->at = !t->at;
 		wait_done(t, "install");
 		gwc_endpoint_close(t->home[!t->at], old);
