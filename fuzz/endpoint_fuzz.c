@@ -88,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rpc_work(r, 1000);
 		rpc_work(r, 100000000);
 		/* What was taken in can go on to a third host. */
-		if (how & 2 && !rpc_ep_take(r, ep, &blob)) {
+		if (how & 2 && !rpc_ep_take(r, ep, how & 4, &blob)) {
 			struct rpc *next = rpc_new(&c, &ops, NULL, 1);
 
 			if (rpc_ep_install(next, blob->data, blob->len, &all, &owner, 1, &ep))

@@ -134,7 +134,7 @@ static void start(void)
 		abort();
 	trans(world.client, &world.far, NULL, 0);
 	trans(world.moving, &world.far, NULL, 0);
-	if (rpc_ep_take(world.rpc, world.moving, &blob) < 0)
+	if (rpc_ep_take(world.rpc, world.moving, false, &blob) < 0)
 		abort();
 	buf_unref(blob);
 	rpc_work(world.rpc, world.now_us);

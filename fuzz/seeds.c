@@ -371,7 +371,7 @@ static void endpoint(struct seed *s)
 	port.bytes[3]++;
 	rpc_trans(r, ep, 2, &port, 0, 0, 0, &body);
 	rpc_work(r, 2);
-	if (rpc_ep_take(r, ep, &blob) < 0)
+	if (rpc_ep_take(r, ep, true, &blob) < 0)
 		abort();
 	put_int(s, 3, 1);
 	put(s, blob->data, blob->len);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Local programs: a connection each, frames in, frames out. What they ask for becomes calls of the RPC core. */
-#include "flipd/flipd.h"
+#include "flipd/conn.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -28,35 +29,6 @@
 /* Bytes of one connection that are read before others get their turn. */
 #define TURN_BYTES (4u << 20)
 
-struct out_frame {
-	STAILQ_ENTRY(out_frame) next;
-	uint8_t head[FRAME_HDR_LEN + GW_HOST_MAX];
-	size_t head_len, at;
-	struct buf *buf;
-	size_t off, len;
-};
-
-struct conn {
-	LIST_ENTRY(conn) list;
-	struct flipd *d;
-	uv_poll_t poll;
-	int fd;
-	uid_t uid;
-	gid_t gid;
-	bool greeted, doomed, writing;
-	size_t n_eps, n_calls;
-	STAILQ_HEAD(, out_frame) out;
-	size_t out_bytes;
-	/* A frame that has begun: its header, and its payload as far as it has come. */
-	uint8_t head[FRAME_HDR_LEN];
-	size_t head_len;
-	struct frame frame;
-	struct buf *payload;
-	size_t payload_len;
-};
-
-static void on_event(uv_poll_t *p, int status, int events);
-
 static void out_free(struct out_frame *o)
 {
 	buf_unref(o->buf);
@@ -77,8 +49,10 @@ static void on_closed(uv_handle_t *h)
 	free(c);
 }
 
+static void on_event(uv_poll_t *p, int status, int events);
+
 /* The core may be calling us: only mark it. */
-static void doom(struct conn *c, const char *why)
+void conn_doom(struct conn *c, const char *why)
 {
 	if (c->doomed)
 		return;
@@ -91,10 +65,19 @@ static void conn_close(struct conn *c)
 {
 	struct flipd *d = c->d;
 
+	travel_lessee_gone(c);
 	rpc_owner_gone(d->rpc, c);
 	LIST_REMOVE(c, list);
 	d->local.n_conns--;
 	uv_close((uv_handle_t *)&c->poll, on_closed);
+}
+
+void conn_poll(struct conn *c)
+{
+	if (c->lessee || c->gone)
+		uv_poll_stop(&c->poll);
+	else
+		uv_poll_start(&c->poll, UV_READABLE | (c->writing ? UV_WRITABLE : 0), on_event);
 }
 
 static void want(struct conn *c, bool writing)
@@ -102,7 +85,7 @@ static void want(struct conn *c, bool writing)
 	if (writing == c->writing)
 		return;
 	c->writing = writing;
-	uv_poll_start(&c->poll, UV_READABLE | (writing ? UV_WRITABLE : 0), on_event);
+	conn_poll(c);
 }
 
 /* What of a frame the socket takes now. */
@@ -123,25 +106,12 @@ static void write_frame(struct conn *c, struct out_frame *o)
 	if (n > 0)
 		o->at += (size_t)n;
 	else if (n < 0 && errno != EAGAIN && errno != EINTR)
-		doom(c, "it is gone");
+		conn_doom(c, "it is gone");
 }
 
-static void post(struct conn *c, const struct frame *f, const char *prefix, const struct rpc_body *body)
+/* Writes it, or what of it the socket takes now; the rest is queued. */
+static void send_out(struct conn *c, struct out_frame *o)
 {
-	struct out_frame *o;
-	size_t prefix_len = prefix ? strlen(prefix) : 0;
-
-	if (c->doomed)
-		return;
-	o = xcalloc(1, sizeof(*o));
-	frame_encode(f, o->head);
-	memcpy(o->head + FRAME_HDR_LEN, prefix ? prefix : "", prefix_len);
-	o->head_len = FRAME_HDR_LEN + prefix_len;
-	if (body) {
-		o->buf = buf_ref(body->buf);
-		o->off = body->off;
-		o->len = body->len;
-	}
 	if (STAILQ_EMPTY(&c->out)) {
 		write_frame(c, o);
 		if (o->at == o->head_len + o->len) {
@@ -152,9 +122,41 @@ static void post(struct conn *c, const struct frame *f, const char *prefix, cons
 	c->out_bytes += o->head_len + o->len - o->at;
 	STAILQ_INSERT_TAIL(&c->out, o, next);
 	if (c->out_bytes > OUT_HARD)
-		doom(c, "it does not read");
+		conn_doom(c, "it does not read");
 	else
 		want(c, true);
+}
+
+static void post(struct conn *c, const struct frame *f, const char *prefix, const struct rpc_body *body)
+{
+	struct out_frame *o;
+	size_t prefix_len = prefix ? strlen(prefix) : 0;
+
+	/* What the cores say of one that has been taken is for where it lives then. */
+	if (c->doomed || c->lessee)
+		return;
+	o = xcalloc(1, sizeof(*o));
+	frame_encode(f, o->head);
+	memcpy(o->head + FRAME_HDR_LEN, prefix ? prefix : "", prefix_len);
+	o->head_len = FRAME_HDR_LEN + prefix_len;
+	if (body) {
+		o->buf = buf_ref(body->buf);
+		o->off = body->off;
+		o->len = body->len;
+	}
+	send_out(c, o);
+}
+
+void conn_output(struct conn *c, const void *data, size_t len)
+{
+	struct out_frame *o;
+
+	if (!len)
+		return;
+	o = xcalloc(1, sizeof(*o));
+	o->buf = buf_copy(data, len);
+	o->len = len;
+	send_out(c, o);
 }
 
 static void write_queue(struct conn *c)
@@ -174,7 +176,12 @@ static void write_queue(struct conn *c)
 	want(c, false);
 }
 
-static void post_done(struct conn *c, uint64_t id, int status, struct buf *payload)
+void conn_answer(struct conn *c, const struct frame *f, const struct rpc_body *body)
+{
+	post(c, f, NULL, body);
+}
+
+void conn_done(struct conn *c, uint64_t id, int status, struct buf *payload)
 {
 	struct frame f = { .type = FRAME_DONE, .id = id, .status = status };
 	struct rpc_body body = { .buf = payload };
@@ -248,7 +255,7 @@ static void on_trans(struct conn *c, const struct frame *f, const struct rpc_bod
 	struct frame reply = { .type = FRAME_REPLY, .endpoint = f->endpoint, .id = f->id, .status = GW_TRYAGAIN };
 
 	if (body->len < RPC_USER_HDR_LEN || body->len > FRAME_BODY_MAX) {
-		doom(c, "a request of impossible length");
+		conn_doom(c, "a request of impossible length");
 		return;
 	}
 	if (!ep || c->n_calls >= CALLS_MAX) {
@@ -279,7 +286,7 @@ static void on_ep_open(struct conn *c, const struct frame *f)
 {
 	if (f->endpoint <= GWC_MAIN || f->aux >= UINT32_MAX || !may_open(c) ||
 	    rpc_ep_find(c->d->rpc, c, f->endpoint)) {
-		doom(c, "an endpoint it may not open");
+		conn_doom(c, "an endpoint it may not open");
 		return;
 	}
 	c->n_eps++;
@@ -306,12 +313,12 @@ static void on_serve(struct conn *c, const struct frame *f)
 		if (ep)
 			rpc_unserve(c->d->rpc, ep, &put);
 	} else if (!ep) {
-		post_done(c, f->id, -ENOENT, NULL);
+		conn_done(c, f->id, -ENOENT, NULL);
 	} else if (gw_port_is_well_known(&f->port) &&
 		   (c->uid != 0 || !ports_may_serve(c->d, FLIP_LOC_HERE, &f->port))) {
-		post_done(c, f->id, -EACCES, NULL);
+		conn_done(c, f->id, -EACCES, NULL);
 	} else {
-		post_done(c, f->id, rpc_serve(c->d->rpc, ep, &put), NULL);
+		conn_done(c, f->id, rpc_serve(c->d->rpc, ep, &put), NULL);
 	}
 }
 
@@ -339,11 +346,11 @@ static void on_move(struct conn *c, const struct frame *f, const struct rpc_body
 			err = install(c, f, body);
 		c->n_eps += err == 0;
 	} else if (ep && f->type == FRAME_EP_TAKE) {
-		err = rpc_ep_take(c->d->rpc, ep, &blob);
+		err = rpc_ep_take(c->d->rpc, ep, false, &blob);
 	} else if (ep) {
 		err = rpc_ep_resume(c->d->rpc, ep);
 	}
-	post_done(c, f->id, err, blob);
+	conn_done(c, f->id, err, blob);
 }
 
 static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
@@ -351,14 +358,14 @@ static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 	static struct buf empty = { .refs = 1 };
 	struct rpc_body body = { .buf = payload ? payload : &empty, .len = f->length };
 
-	if (!c->greeted && f->type != FRAME_HELLO) {
-		doom(c, "no greeting");
+	if (!c->greeted && f->type != FRAME_HELLO && f->type != FRAME_CONN_ARRIVE) {
+		conn_doom(c, "no greeting");
 		return;
 	}
 	switch (f->type) {
 	case FRAME_HELLO:
 		if (c->greeted || f->aux != FRAME_VERSION)
-			doom(c, "it speaks another version");
+			conn_doom(c, "it speaks another version");
 		else
 			rpc_ep_new(c->d->rpc, 1, c, GWC_MAIN);
 		c->greeted = true;
@@ -381,7 +388,7 @@ static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 		break;
 	case FRAME_PUTREP:
 		if (body.len < RPC_USER_HDR_LEN || body.len > FRAME_BODY_MAX)
-			doom(c, "a reply of impossible length");
+			conn_doom(c, "a reply of impossible length");
 		else
 			(void)rpc_reply(c->d->rpc, c, f->id, &body);
 		break;
@@ -391,13 +398,22 @@ static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 		on_move(c, f, &body);
 		break;
 	case FRAME_HOSTS:
-		post_done(c, f->id, 0, report_hosts(c->d));
+		conn_done(c, f->id, 0, report_hosts(c->d));
 		break;
 	case FRAME_COUNTERS:
-		post_done(c, f->id, 0, report_counters(c->d));
+		conn_done(c, f->id, 0, report_counters(c->d));
+		break;
+	case FRAME_CONN_TAKE:
+	case FRAME_CONN_END:
+	case FRAME_CONN_ARRIVE:
+	case FRAME_CONN_INSTALL:
+		if (c->uid)
+			conn_done(c, f->id, -EPERM, NULL);
+		else
+			travel_frame(c, f, &body);
 		break;
 	default:
-		doom(c, "a frame of unknown type");
+		conn_doom(c, "a frame of unknown type");
 		break;
 	}
 }
@@ -414,7 +430,7 @@ static bool feed(struct conn *c, const uint8_t **p, size_t *n)
 	if (c->head_len < FRAME_HDR_LEN)
 		return false;
 	if (take && frame_decode(&c->frame, c->head) < 0) {
-		doom(c, "a frame that is too long");
+		conn_doom(c, "a frame that is too long");
 		return false;
 	}
 	if (!c->payload && c->frame.length)
@@ -428,7 +444,7 @@ static bool feed(struct conn *c, const uint8_t **p, size_t *n)
 	return c->payload_len == c->frame.length;
 }
 
-static void run(struct conn *c, const uint8_t *p, size_t n)
+void conn_input(struct conn *c, const uint8_t *p, size_t n)
 {
 	while (!c->doomed && feed(c, &p, &n)) {
 		struct buf *payload = steal_ptr(&c->payload);
@@ -453,18 +469,26 @@ static bool read_some(struct conn *c, size_t *turn)
 	if (n < 0 && (errno == EAGAIN || errno == EINTR))
 		return false;
 	if (n <= 0) {
-		doom(c, "it has closed");
+		conn_doom(c, "it has closed");
 		return false;
 	}
 	*turn += (size_t)n;
 	if (direct) {
 		c->payload_len += (size_t)n;
 		if (c->payload_len == c->frame.length)
-			run(c, chunk, 0);
+			conn_input(c, chunk, 0);
 	} else {
-		run(c, chunk, (size_t)n);
+		conn_input(c, chunk, (size_t)n);
 	}
 	return (size_t)n == room && !c->doomed;
+}
+
+void conn_drain(struct conn *c)
+{
+	size_t turn = 0;
+
+	while (!c->doomed && read_some(c, &turn))
+		;
 }
 
 static void on_event(uv_poll_t *p, int status, int events)
@@ -474,7 +498,7 @@ static void on_event(uv_poll_t *p, int status, int events)
 	size_t turn = 0;
 
 	if (status < 0)
-		doom(c, uv_strerror(status));
+		conn_doom(c, uv_strerror(status));
 	rpc_clock(d->rpc, now_us());
 	if (events & UV_WRITABLE)
 		write_queue(c);
@@ -494,7 +518,8 @@ void local_bury(struct flipd *d)
 		if (!c->doomed)
 			continue;
 		d->local.n_doomed--;
-		conn_close(c);
+		if (!travel_keeps(c))
+			conn_close(c);
 	}
 }
 
@@ -506,6 +531,14 @@ static size_t conns_of(const struct flipd *d, uid_t uid)
 	LIST_FOREACH (c, &d->local.conns, list)
 		n += c->uid == uid;
 	return n;
+}
+
+/* glibc's fstat() is newfstatat(), which could look at files and is not allowed in the cell. */
+static uint64_t inode_of(int fd)
+{
+	struct stat st = { 0 };
+
+	return syscall(SYS_fstat, fd, &st) < 0 ? 0 : st.st_ino;
 }
 
 static void on_connection(uv_poll_t *p, int status, int events)
@@ -526,6 +559,7 @@ static void on_connection(uv_poll_t *p, int status, int events)
 	}
 	c = xcalloc(1, sizeof(*c));
 	c->d = d;
+	c->inode = inode_of(fd);
 	c->fd = steal_fd(&fd);
 	c->uid = cred.uid;
 	c->gid = cred.gid;

@@ -21,7 +21,7 @@
 /* Requests and replies that one gwc_dispatch hands out before it lets its caller look at other things. */
 #define DISPATCH_BYTES (8u << 20)
 
-enum call_kind { CALL_TRANS = 1, CALL_DONE, CALL_TAKE, CALL_HOSTS, CALL_COUNTERS };
+enum call_kind { CALL_TRANS = 1, CALL_DONE, CALL_TAKE, CALL_CONN, CALL_HOSTS, CALL_COUNTERS };
 
 /* Something that flipd will answer. */
 struct call {
@@ -34,6 +34,7 @@ struct call {
 		gwc_reply_fn *reply;
 		gwc_done_fn *done;
 		gwc_take_fn *take;
+		gwc_conn_fn *conn;
 		gwc_hosts_fn *hosts;
 		gwc_counters_fn *counters;
 	} fn;
@@ -395,6 +396,41 @@ int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const stru
 	return 0;
 }
 
+int gwc_conn_take(struct gwc *c, uint64_t inode, gwc_conn_fn *fn, void *arg)
+{
+	struct frame f = { .type = FRAME_CONN_TAKE, .client = inode };
+	struct call *call = call_new(c, CALL_CONN, arg);
+
+	call->fn.conn = fn;
+	return post_call(c, call, &f, NULL, 0);
+}
+
+int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, void *arg)
+{
+	struct frame f = { .type = FRAME_CONN_END, .client = inode, .flags = moved ? FRAME_F_MOVED : 0 };
+	struct call *call = call_new(c, CALL_DONE, arg);
+
+	call->fn.done = fn;
+	return post_call(c, call, &f, NULL, 0);
+}
+
+int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *unread, size_t unread_len,
+		     const void *blob, size_t len, gwc_done_fn *fn, void *arg)
+{
+	struct iovec iov[2] = { { (void *)(uintptr_t)unread, unread_len }, { (void *)(uintptr_t)blob, len } };
+	struct frame f = {
+		.type = FRAME_CONN_INSTALL, .client = token, .uid = uid, .gid = gid, .aux = unread_len
+	};
+	struct call *call;
+
+	if (unread_len > FRAME_PAYLOAD_MAX || len > FRAME_PAYLOAD_MAX - unread_len)
+		return -EMSGSIZE;
+	f.length = (uint32_t)(unread_len + len);
+	call = call_new(c, CALL_DONE, arg);
+	call->fn.done = fn;
+	return post_call(c, call, &f, iov, 2);
+}
+
 int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg)
 {
 	struct frame f = { .type = FRAME_HOSTS };
@@ -471,7 +507,7 @@ static void counters_answer(const struct call *call, int status, const uint8_t *
 }
 
 /* Calls and forgets. */
-static void answer(struct gwc *c, struct call *call, int status, const uint8_t *p, size_t len)
+static void answer(struct gwc *c, struct call *call, int status, uint64_t aux, const uint8_t *p, size_t len)
 {
 	struct call copy = *call;
 	struct gw_hdr hdr = { 0 };
@@ -494,6 +530,9 @@ static void answer(struct gwc *c, struct call *call, int status, const uint8_t *
 		break;
 	case CALL_TAKE:
 		copy.fn.take(copy.arg, status, p, len);
+		break;
+	case CALL_CONN:
+		copy.fn.conn(copy.arg, status, (uid_t)(aux >> 32), (gid_t)aux, p, len);
 		break;
 	case CALL_HOSTS:
 		hosts_answer(&copy, status, p, len);
@@ -548,7 +587,7 @@ static void on_reply(struct gwc *c, const struct frame *f, const uint8_t *p)
 	struct gw_hdr hdr;
 
 	if (call && call->kind == CALL_TRANS && call->endpoint == f->endpoint) {
-		answer(c, call, f->status, p, f->length);
+		answer(c, call, f->status, f->aux, p, f->length);
 		return;
 	}
 	if (call || f->endpoint == GWC_MAIN || !c->ops || !c->ops->orphan_reply)
@@ -582,7 +621,7 @@ static void on_frame(struct gwc *c, const struct frame *f, const uint8_t *p)
 	case FRAME_DONE:
 		call = call_find(c, f->id);
 		if (call && call->kind != CALL_TRANS)
-			answer(c, call, f->status, p, f->length);
+			answer(c, call, f->status, f->aux, p, f->length);
 		break;
 	default:
 		break;
@@ -604,7 +643,7 @@ static int die(struct gwc *c)
 		if (node) {
 			struct call *call = container_of(node, struct call, node);
 
-			answer(c, call, call->kind == CALL_TRANS ? GW_FAILURE : -ECONNRESET, NULL, 0);
+			answer(c, call, call->kind == CALL_TRANS ? GW_FAILURE : -ECONNRESET, 0, NULL, 0);
 		}
 	} while (node);
 	free_queue(c);

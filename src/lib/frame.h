@@ -40,6 +40,12 @@ enum frame_type {
 			   * but of uid and gid */
 	FRAME_HOSTS,	  /* id: DONE, payload: hosts */
 	FRAME_COUNTERS,	  /* id: DONE, payload: counters */
+	/* To flipd, from root only: a program moves, and its connection with it. See flipd/travel.c. */
+	FRAME_CONN_TAKE,    /* id, client: inode of flipd's end: DONE with the blob, aux: uid << 32 | gid */
+	FRAME_CONN_END,	    /* id, client: inode; flags: FRAME_F_MOVED, it lives elsewhere: DONE */
+	FRAME_CONN_ARRIVE,  /* id, client: token: this connection will be that of a program that arrives: DONE */
+	FRAME_CONN_INSTALL, /* id, client: token, uid, gid, aux: length of what it has not read yet,
+			     * payload: that, then the blob: DONE */
 	/* From flipd. */
 	FRAME_REPLY = 64, /* endpoint, id of the transaction, status, payload: user header, data */
 	FRAME_REQUEST,	  /* endpoint, id, port (put), client, uid, gid, aux: length of the host's name;
@@ -49,7 +55,7 @@ enum frame_type {
 	FRAME_DONE,	  /* id, status: 0 or -errno, payload */
 };
 
-enum frame_flag { FRAME_F_FORGET = 0x01, FRAME_F_LOCAL = 0x02, FRAME_F_BOUND = 0x04 };
+enum frame_flag { FRAME_F_FORGET = 0x01, FRAME_F_LOCAL = 0x02, FRAME_F_BOUND = 0x04, FRAME_F_MOVED = 0x08 };
 
 struct frame {
 	uint32_t length;

@@ -92,6 +92,8 @@ struct rpc_ep {
 	void *owner;
 	uint32_t number;
 	bool taken, closed;
+	bool whole;   /* taken with all that it serves: the old home keeps nothing */
+	bool went;    /* ... at some time, and it may be known elsewhere what became of it */
 	uint64_t tid; /* of the last transaction */
 	unsigned n_held, n_serves, n_ports;
 	TAILQ_HEAD(trans_queue, trans) trans;
@@ -151,7 +153,10 @@ void ack_drop(struct rpc *r, struct ack *a);
 struct client *client_find(struct rpc_ep *ep, flip_addr addr);
 struct client *client_new(struct rpc *r, struct rpc_ep *ep, flip_addr addr);
 void client_drop(struct rpc *r, struct rpc_ep *ep, struct client *c);
-struct serve *serve_new(struct rpc *r, struct rpc_ep *ep, struct client *c, uint64_t tid);
+/* `id` names the request to the program; 0: a fresh one. */
+struct serve *serve_new(struct rpc *r, struct rpc_ep *ep, struct client *c, uint64_t tid, uint64_t id);
+/* What its program holds, by that name. */
+struct serve *serve_named(struct rpc *r, const void *owner, uint64_t id);
 /* The serve belongs to another endpoint with the same address now, in place of what that knew of it. */
 void serve_adopt(struct rpc *r, struct serve *s, struct client *c, struct rpc_ep *ep);
 void serve_drop(struct rpc *r, struct serve *s);
@@ -161,6 +166,11 @@ void server_notdeliver(struct rpc *r, struct rpc_ep *ep, const struct flip_failu
 void server_announced(struct rpc *r, struct rpc_ep *ep, flip_addr addr);
 /* Requests that the program holds will never be answered. */
 void server_fail_held(struct rpc *r, struct rpc_ep *ep);
+/* Its endpoint is taken as a whole: nothing more is said of its replies, until server_go_on says them again. */
+void server_suspend(struct rpc *r, struct rpc_ep *ep);
+void server_go_on(struct rpc *r, struct rpc_ep *ep);
+/* All that it served is served elsewhere. */
+void server_drop_all(struct rpc *r, struct rpc_ep *ep);
 /* What former homes owe is the next home's business now. */
 void server_forget_elsewhere(struct rpc *r, struct rpc_ep *ep);
 bool server_owes(struct rpc_ep *ep, flip_addr client, const struct rpc_hdr *h);

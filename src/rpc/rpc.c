@@ -3,6 +3,7 @@
 #include "rpc/core.h"
 
 #include <errno.h>
+#include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -38,6 +39,9 @@ struct rpc *rpc_new(const struct rpc_config *c, const struct rpc_ops *ops, void 
 	LIST_INIT(&r->eps);
 	TAILQ_INIT(&r->port_lru);
 	TAILQ_INIT(&r->locating);
+	/* Names of requests go along with a program that moves, and must not meet those that are given there. */
+	randombytes_buf(&r->serve_id, sizeof(r->serve_id));
+	r->serve_id >>= 2;
 	r->flip = flip_new(&c->flip, &flip_ops, r, now_us);
 	return r;
 }
@@ -256,6 +260,8 @@ void rpc_ep_close(struct rpc *r, struct rpc_ep *ep)
 		port_drop(r, LIST_FIRST(&ep->ports));
 	if (!ep->taken)
 		server_fail_held(r, ep);
+	else if (ep->whole)
+		server_drop_all(r, ep);
 	server_forget_elsewhere(r, ep);
 	ep->closed = true;
 	ep->flip->state = FLIP_EP_GHOST;
@@ -270,7 +276,7 @@ void rpc_owner_gone(struct rpc *r, const void *owner)
 		next = LIST_NEXT(ep, list);
 		if (ep->owner != owner)
 			continue;
-		ep->taken = false;
+		ep->taken = ep->whole = false;
 		ep->owner = NULL;
 		if (!ep->closed) {
 			rpc_ep_close(r, ep);
@@ -296,6 +302,20 @@ void rpc_free(struct rpc *r)
 	htab_done(&r->owned);
 	timers_done(&r->timers);
 	free(r);
+}
+
+struct rpc_ep *rpc_ep_next(struct rpc *r, const void *owner, const struct rpc_ep *after)
+{
+	struct rpc_ep *ep = after ? LIST_NEXT(after, list) : LIST_FIRST(&r->eps);
+
+	while (ep && (ep->owner != owner || ep->closed))
+		ep = LIST_NEXT(ep, list);
+	return ep;
+}
+
+uint32_t rpc_ep_number(const struct rpc_ep *ep)
+{
+	return ep->number;
 }
 
 flip_addr rpc_ep_addr(const struct rpc_ep *ep)
@@ -380,11 +400,12 @@ static void on_notdeliver(void *ctx, struct flip_ep *fep, const struct flip_fail
 
 static bool on_owed(void *ctx, struct flip_ep *fep, flip_addr src, const struct flip_data *d)
 {
+	struct rpc_ep *ep = fep->user;
 	struct rpc_body body;
 	struct rpc_hdr h;
 
 	(void)ctx;
-	return split(d, &h, &body) == 0 && !to_client(&h) && server_owes(fep->user, src, &h);
+	return !ep->whole && split(d, &h, &body) == 0 && !to_client(&h) && server_owes(ep, src, &h);
 }
 
 static enum flip_here on_port_here(void *ctx, const uint8_t bytes[FLIP_PORT_LEN], struct flip_ep **ret_ep)
@@ -442,6 +463,8 @@ static void on_lost(void *ctx, struct flip_ep *fep, uint32_t inc)
 		port_drop(r, LIST_FIRST(&ep->ports));
 	while (!TAILQ_EMPTY(&ep->trans))
 		trans_end(r, TAILQ_FIRST(&ep->trans), RPC_MOVED);
+	if (ep->went)
+		server_drop_all(r, ep);
 	server_forget_elsewhere(r, ep);
 	if (!ep->closed && ep->owner)
 		r->ops->lost(r->ctx, ep->owner, ep->number, inc);

@@ -92,6 +92,9 @@ struct rpc_ep *rpc_ep_find(struct rpc *r, const void *owner, uint32_t number);
 void rpc_ep_close(struct rpc *r, struct rpc_ep *ep);
 /* Closes all that an owner has, and fails all requests that it holds. */
 void rpc_owner_gone(struct rpc *r, const void *owner);
+/* The endpoints of an owner that are not closed, one after the other; NULL before the first and after the last. */
+struct rpc_ep *rpc_ep_next(struct rpc *r, const void *owner, const struct rpc_ep *after);
+uint32_t rpc_ep_number(const struct rpc_ep *ep);
 flip_addr rpc_ep_addr(const struct rpc_ep *ep);
 uint32_t rpc_ep_inc(const struct rpc_ep *ep);
 
@@ -109,8 +112,9 @@ void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct g
 void rpc_cancel(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, bool forget);
 
 /* Moving an endpoint: lib/client.h tells the story. The blob of rpc_ep_take is the caller's. -EBUSY if taken
- * before. */
-int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob) must_check;
+ * before. `whole`: its owner moves along with it, so what it holds, under the same ids, and what it has replied
+ * are in the blob too, and closing it here fails nobody. */
+int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, bool whole, struct buf **ret_blob) must_check;
 int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep) must_check;
 /* -EBADMSG, -EACCES (more than the bounds allow), -EEXIST. */
 int rpc_ep_install(struct rpc *r, const void *blob, size_t len, const struct rpc_bounds *bounds, void *owner,

@@ -9,7 +9,8 @@
  *
  * The window belongs to the endpoint and moves with it. What the program held or had replied when the endpoint was
  * taken stays with the old home, which answers it; at the new home it is `elsewhere`: known to be cared for, for a
- * while.
+ * while. That is for a program that serves in another's name and does not move itself, as procd. When a program
+ * moves, its endpoint is taken as a whole: what it holds and what it has replied go along.
  */
 #include "rpc/core.h"
 
@@ -70,14 +71,14 @@ struct client *client_new(struct rpc *r, struct rpc_ep *ep, flip_addr addr)
 	return c;
 }
 
-struct serve *serve_new(struct rpc *r, struct rpc_ep *ep, struct client *c, uint64_t tid)
+struct serve *serve_new(struct rpc *r, struct rpc_ep *ep, struct client *c, uint64_t tid, uint64_t id)
 {
 	struct serve *s = xcalloc(1, sizeof(*s));
 
 	s->ep = ep;
 	s->client = c;
 	s->tid = tid;
-	s->id = ++r->serve_id;
+	s->id = id ? id : ++r->serve_id;
 	s->timer.fire = serve_fire;
 	ep->n_serves++;
 	htab_add(&r->serves, &s->node, hash_u64(s->id));
@@ -162,17 +163,22 @@ static void send_reply(struct rpc *r, struct serve *s)
 	arm(r, s, r->config.reply_us << MIN(s->tries, ASK_MAX_SHIFT));
 }
 
+struct serve *serve_named(struct rpc *r, const void *owner, uint64_t id)
+{
+	for (struct hnode *h = htab_first(&r->serves, hash_u64(id)); h; h = htab_next(h)) {
+		struct serve *s = container_of(h, struct serve, node);
+
+		if (s->id == id && s->ep->owner == owner && held(s))
+			return s;
+	}
+	return NULL;
+}
+
 int rpc_reply(struct rpc *r, const void *owner, uint64_t id, const struct rpc_body *body)
 {
-	struct hnode *h = htab_first(&r->serves, hash_u64(id));
-	struct serve *s = NULL;
+	struct serve *s = serve_named(r, owner, id);
 
-	for (; h; h = htab_next(h)) {
-		s = container_of(h, struct serve, node);
-		if (s->id == id)
-			break;
-	}
-	if (!h || !held(s) || s->ep->owner != owner)
+	if (!s)
 		return -ENOENT;
 	s->replied = true;
 	s->ep->n_held--;
@@ -257,7 +263,7 @@ static void begin(struct rpc *r, struct rpc_ep *ep, struct client *c, const stru
 	}
 	rpc_window_mark(&c->window, h->tid);
 	ep->n_held++;
-	req.id = serve_new(r, ep, c, h->tid)->id;
+	req.id = serve_new(r, ep, c, h->tid, 0)->id;
 	req.body = *body;
 	r->ops->request(r->ctx, ep->owner, ep->number, &req);
 }
@@ -410,6 +416,45 @@ void server_fail_held(struct rpc *r, struct rpc_ep *ep)
 			rpc_say(r, ep, c->addr, FLIP_LOC_NONE, &h);
 			serve_drop(r, s);
 		}
+	}
+}
+
+void server_suspend(struct rpc *r, struct rpc_ep *ep)
+{
+	struct client *c;
+	struct serve *s;
+
+	TAILQ_FOREACH (c, &ep->client_lru, lru) {
+		LIST_FOREACH (s, &c->serves, list) {
+			if (!s->replied)
+				continue;
+			if (sending(r, s))
+				flip_cancel(r->flip, ep->flip, s->messid);
+			timers_disarm(&r->timers, &s->timer);
+		}
+	}
+}
+
+void server_go_on(struct rpc *r, struct rpc_ep *ep)
+{
+	struct client *c;
+	struct serve *s;
+
+	TAILQ_FOREACH (c, &ep->client_lru, lru) {
+		LIST_FOREACH (s, &c->serves, list) {
+			if (s->replied)
+				send_reply(r, s);
+		}
+	}
+}
+
+void server_drop_all(struct rpc *r, struct rpc_ep *ep)
+{
+	struct client *c;
+
+	TAILQ_FOREACH (c, &ep->client_lru, lru) {
+		while (!LIST_EMPTY(&c->serves))
+			serve_drop(r, LIST_FIRST(&c->serves));
 	}
 }
 

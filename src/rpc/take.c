@@ -4,13 +4,15 @@
  *
  *	magic (4) version (2) zero (2)  private address (8)  incarnation (4)  messid (4)  tid (8)
  *	ports (4): put-port (16)
- *	clients (4): address (8)  idle_us (8)  high (8)  window (RPC_WINDOW / 8)  owed (4): tid (8)  left_us (8)
+ *	clients (4): address (8)  idle_us (8)  high (8)  window (RPC_WINDOW / 8)  owed (4):
+ *		     tid (8)  what (1)  flags (1)  zero (2)  id, or left_us (8)  length (4)  body of the reply
  *	transactions (4): tid (8)  cookie (8)  port (16)  uid (4)  gid (4)  state (1)  flags (1)  zero (2)
  *	                  unsure (4)  dst (8)  locate_us (8)  length (4)  body
  *
- * A transaction of a client that is elsewhere keeps its number, so that its server recognises it; one of a server
- * stays with the old home, which holds the request or the reply, and is listed as owed, with the time that it is
- * given for it. When the endpoint comes back to a host that still owes something, the two become one again.
+ * A transaction of a client that is elsewhere keeps its number, so that its server recognises it. One of a server
+ * whose program stays behind stays with it, and is listed as owed, with the time that the old home is given for
+ *it. When the endpoint comes back to a host that still owes something, the two become one again. One of a server
+ *whose program moves goes along.
  */
 #include "rpc/core.h"
 
@@ -22,7 +24,7 @@
 #include "base/wire.h"
 
 #define MAGIC 0x47574550u
-#define VERSION 1u
+#define VERSION 2u
 #define BLOB_MAX (16u << 20)
 #define TRANS_MAX 65536u
 #define OWED_MAX 65536u
@@ -33,18 +35,43 @@
 #define MESSID_GAP 65536u
 
 enum { T_CANCELLED = 1, T_FORGOTTEN = 2 };
+/* What is owed: by an old home, or by the program that comes along; or it is just not acknowledged yet. */
+enum { OWED_ELSEWHERE = 0, OWED_HELD = 1, OWED_REPLIED = 2 };
 
-static size_t blob_size(const struct rpc_ep *ep)
+static size_t blob_size(const struct rpc_ep *ep, bool whole)
 {
-	size_t size = 44 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) + 16 * ep->n_serves;
+	size_t size = 44 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) + 24 * ep->n_serves;
+	const struct client *c;
+	const struct serve *s;
 	const struct trans *t;
 
 	TAILQ_FOREACH (t, &ep->trans, by_tid)
 		size += 68 + t->body.len;
+	TAILQ_FOREACH (c, &ep->client_lru, lru) {
+		LIST_FOREACH (s, &c->serves, list)
+			size += whole ? s->body.len : 0;
+	}
 	return size;
 }
 
-static void put_clients(struct wire_out *w, const struct rpc *r, const struct rpc_ep *ep)
+static void put_serve(struct wire_out *w, const struct rpc *r, const struct serve *s, bool whole)
+{
+	bool mine = whole && !s->elsewhere;
+
+	wire_put_u64(w, s->tid);
+	wire_put_u8(w, !mine ? OWED_ELSEWHERE : s->replied ? OWED_REPLIED : OWED_HELD);
+	wire_put_u8(w, s->cancelled ? T_CANCELLED : 0);
+	wire_put_u16(w, 0);
+	if (mine)
+		wire_put_u64(w, s->id);
+	else /* Several moves in a row do not make it more. */
+		wire_put_u64(w, s->elsewhere ? s->timer.due_us - MIN(s->timer.due_us, r->now_us) : ELSEWHERE_US);
+	wire_put_u32(w, mine ? (uint32_t)s->body.len : 0);
+	if (mine && s->body.len)
+		wire_put_bytes(w, s->body.buf->data + s->body.off, s->body.len);
+}
+
+static void put_clients(struct wire_out *w, const struct rpc *r, const struct rpc_ep *ep, bool whole)
 {
 	const struct client *c;
 	const struct serve *s;
@@ -63,12 +90,8 @@ static void put_clients(struct wire_out *w, const struct rpc *r, const struct rp
 		LIST_FOREACH (s, &c->serves, list)
 			owed++;
 		wire_put_u32(w, owed);
-		LIST_FOREACH (s, &c->serves, list) {
-			wire_put_u64(w, s->tid);
-			/* Several moves in a row do not make it more. */
-			wire_put_u64(w, s->elsewhere ? s->timer.due_us - MIN(s->timer.due_us, r->now_us)
-						     : ELSEWHERE_US);
-		}
+		LIST_FOREACH (s, &c->serves, list)
+			put_serve(w, r, s, whole);
 	}
 }
 
@@ -89,9 +112,9 @@ static void put_trans(struct wire_out *w, const struct trans *t)
 	wire_put_bytes(w, t->body.buf->data + t->body.off, t->body.len);
 }
 
-int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
+int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, bool whole, struct buf **ret_blob)
 {
-	size_t size = blob_size(ep);
+	size_t size = blob_size(ep, whole);
 	struct trans *t;
 	const struct port *p;
 	struct wire_out w;
@@ -115,7 +138,7 @@ int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
 	wire_put_u32(&w, ep->n_ports);
 	LIST_FOREACH (p, &ep->ports, ep_list)
 		wire_put_bytes(&w, p->port.bytes, GW_PORT_LEN);
-	put_clients(&w, r, ep);
+	put_clients(&w, r, ep, whole);
 	TAILQ_FOREACH (t, &ep->trans, by_tid)
 		n++;
 	wire_put_u32(&w, n);
@@ -127,7 +150,11 @@ int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
 	}
 	TAILQ_FOREACH (t, &ep->trans, by_tid)
 		trans_suspend(r, t);
+	if (whole)
+		server_suspend(r, ep);
 	ep->taken = true;
+	ep->whole = whole;
+	ep->went |= whole;
 	ep->flip->state = FLIP_EP_BUSY;
 	*ret_blob = blob;
 	return 0;
@@ -136,10 +163,11 @@ int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, struct buf **ret_blob)
 int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep)
 {
 	struct trans *t, *next;
+	bool whole = ep->whole;
 
 	if (!ep->taken || ep->flip->state != FLIP_EP_BUSY)
 		return -EINVAL;
-	ep->taken = false;
+	ep->taken = ep->whole = false;
 	ep->flip->state = FLIP_EP_UP;
 	for (t = TAILQ_FIRST(&ep->trans); t; t = next) {
 		next = TAILQ_NEXT(t, by_tid);
@@ -148,6 +176,8 @@ int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep)
 		else
 			trans_poke(r, t);
 	}
+	if (whole)
+		server_go_on(r, ep);
 	flip_ep_announce(r->flip, ep->flip, r->now_us);
 	return 0;
 }
@@ -177,12 +207,41 @@ static int get_ports(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, const 
 	return w->bad ? -EBADMSG : 0;
 }
 
+static int get_serve(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, struct client *c)
+{
+	uint64_t tid = wire_get_u64(w);
+	uint8_t what = wire_get_u8(w), flags = wire_get_u8(w);
+	uint16_t zero = wire_get_u16(w);
+	uint64_t value = wire_get_u64(w);
+	uint32_t len = wire_get_u32(w);
+	const uint8_t *body = wire_skip(w, len);
+	struct serve *s;
+
+	if (w->bad || zero || what > OWED_REPLIED || (what != OWED_REPLIED && len) ||
+	    (what == OWED_REPLIED && (len < RPC_USER_HDR_LEN || len > RPC_USER_HDR_LEN + GW_MSG_MAX)) ||
+	    (what == OWED_HELD && (!value || serve_named(r, ep->owner, value))))
+		return -EBADMSG;
+	s = serve_new(r, ep, c, tid, what == OWED_HELD ? value : 0);
+	s->cancelled = flags & T_CANCELLED;
+	if (what == OWED_ELSEWHERE) {
+		s->elsewhere = true;
+		timers_arm(&r->timers, &s->timer, r->now_us + MIN(value, ELSEWHERE_US));
+	} else if (what == OWED_HELD) {
+		ep->n_held++;
+	} else {
+		s->replied = true;
+		s->body = (struct rpc_body) { .buf = buf_copy(body, len), .len = len };
+	}
+	return 0;
+}
+
 static int get_client(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
 {
 	flip_addr addr = wire_get_u64(w);
 	uint64_t idle_us = wire_get_u64(w);
 	struct client *c;
 	uint32_t owed;
+	int err = 0;
 
 	if (w->bad || !addr || client_find(ep, addr) || !(c = client_new(r, ep, addr)))
 		return -EBADMSG;
@@ -193,14 +252,9 @@ static int get_client(struct wire_in *w, struct rpc *r, struct rpc_ep *ep)
 	owed = wire_get_u32(w);
 	if (owed > OWED_MAX)
 		return -EBADMSG;
-	for (uint32_t i = 0; i < owed && !w->bad; i++) {
-		struct serve *s = serve_new(r, ep, c, wire_get_u64(w));
-		uint64_t left_us = wire_get_u64(w);
-
-		s->elsewhere = true;
-		timers_arm(&r->timers, &s->timer, r->now_us + MIN(left_us, ELSEWHERE_US));
-	}
-	return w->bad ? -EBADMSG : 0;
+	for (uint32_t i = 0; i < owed && !err; i++)
+		err = get_serve(w, r, ep, c);
+	return w->bad ? -EBADMSG : err;
 }
 
 static int get_trans(struct wire_in *w, struct rpc *r, struct rpc_ep *ep, const struct rpc_bounds *b)
@@ -273,6 +327,7 @@ static void go_on(struct rpc *r, struct rpc_ep *ep)
 		else
 			trans_find_server(r, t);
 	}
+	server_go_on(r, ep);
 }
 
 static void adopt_client(struct rpc *r, struct rpc_ep *ep, struct rpc_ep *ghost, struct client *old)

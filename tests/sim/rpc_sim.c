@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * RPC under a bad network. Counter servers, whose one operation is not idempotent, wander between hosts while
- * clients call them; packets are lost, doubled and reordered; in some runs hosts crash and links are cut.
+ * clients call them; packets are lost, doubled and reordered; in some runs hosts crash and links are cut. A server
+ * leaves what it holds to its old home, as procd does, or is a program that moves as a whole and answers it later,
+ * from where it is then.
  *
  * Always: a transaction is executed at most once, GW_OK means that it was, with the right reply, and GW_NOTFOUND
  * means that it was not. Without crashes and cuts: every transaction ends with GW_OK, however often its server or
@@ -20,12 +22,13 @@
 #define CLIENTS 10u
 #define CALLS 60u
 #define BODY_MAX 40000u
+#define PROGRAM_HOMES 256u
 
 struct scenario {
 	const char *name;
 	uint32_t hosts;
 	struct world_net net;
-	bool moves, faults, clients_move;
+	bool moves, faults, clients_move, whole;
 };
 
 /* wake cookies: what << 56 | a << 32 | b */
@@ -44,6 +47,8 @@ enum wake {
 struct server {
 	uint32_t home, number; /* of its endpoint; home 0: lost with a host */
 	uint32_t to, boots;    /* where it is moving, and its home's life when it began */
+	uint32_t homes;
+	uint32_t life; /* of a program: the next begins when a host takes it along */
 	bool moving, fails;
 	struct buf *blob;
 };
@@ -63,7 +68,8 @@ struct client {
 
 struct held {
 	uint32_t host, boots;
-	void *owner;
+	uint32_t server, life; /* of a program */
+	void *owner;	       /* unless it is a program */
 	uint64_t id;
 	struct buf *reply;
 	size_t len;
@@ -81,9 +87,15 @@ struct sim {
 	char error[256];
 };
 
-/* Owners are only names: one per host, as if it were that host's procd, and one for all clients. */
-static char owners[WORLD_HOSTS_MAX + 1];
+/* Owners are only names: one per host, as if it were that host's procd, and one for all clients; or one for each
+ * home of a server that is a program. */
+static char owners[WORLD_HOSTS_MAX + 1], programs[SERVERS][PROGRAM_HOMES];
 static const struct rpc_bounds anything = { .root = true }, nothing;
+
+static void *owner_of(const struct sim *sim, uint32_t server, uint32_t host)
+{
+	return sim->s->whole ? &programs[server][sim->servers[server].homes % PROGRAM_HOMES] : &owners[host];
+}
 
 static void wake_in(struct sim *sim, uint64_t us, enum wake what, uint64_t a, uint64_t b)
 {
@@ -146,6 +158,10 @@ static void on_request(void *ctx, uint32_t host, void *owner, uint32_t number, c
 	sim->held = xrealloc(sim->held, (sim->n_held + 1) * sizeof(*sim->held));
 	h = &sim->held[sim->n_held];
 	*h = (struct held) { .host = host, .boots = sim->boots[host], .owner = owner, .id = r->id };
+	if (sim->s->whole) {
+		h->server = (uint32_t)((char *)owner - programs[0]) / PROGRAM_HOMES;
+		h->life = sim->servers[h->server].life;
+	}
 	h->reply = buf_copy(r->body.buf->data + r->body.off, r->body.len);
 	h->len = r->body.len;
 	wake_in(sim, world_chance(sim->w, 0.1) ? world_random(sim->w, 2000000) : world_random(sim->w, 500),
@@ -155,9 +171,19 @@ static void on_request(void *ctx, uint32_t host, void *owner, uint32_t number, c
 static void reply_now(struct sim *sim, uint32_t i)
 {
 	struct held *h = &sim->held[i];
+	const struct server *s = &sim->servers[h->server];
 	struct rpc_body body = { .buf = h->reply, .len = h->len };
 
-	if (world_up(sim->w, h->host) && sim->boots[h->host] == h->boots)
+	if (sim->s->whole && s->moving) {
+		wake_in(sim, 1000, WAKE_REPLY, 0, i); /* it is stopped */
+		return;
+	}
+	if (sim->s->whole)
+		h->host = s->life == h->life ? s->home : 0;
+	if (sim->s->whole && h->host && world_up(sim->w, h->host)) {
+		if (rpc_reply(world_rpc(sim->w, h->host), owner_of(sim, h->server, h->host), h->id, &body) < 0)
+			wrong(sim, "a request is not known any more", 0, 0);
+	} else if (!sim->s->whole && world_up(sim->w, h->host) && sim->boots[h->host] == h->boots)
 		(void)rpc_reply(world_rpc(sim->w, h->host), h->owner, h->id, &body);
 	buf_unref(h->reply);
 	h->reply = NULL;
@@ -228,12 +254,13 @@ static void server_start(struct sim *sim, uint32_t i)
 	struct rpc_ep *ep;
 
 	s->home = some_host(sim);
+	s->life++;
 	s->number = ++sim->numbers;
 	if (!world_up(sim->w, s->home)) {
 		s->home = 0;
 		return;
 	}
-	ep = rpc_ep_new(world_rpc(sim->w, s->home), 1, &owners[s->home], s->number);
+	ep = rpc_ep_new(world_rpc(sim->w, s->home), 1, owner_of(sim, i, s->home), s->number);
 	if (rpc_serve(world_rpc(sim->w, s->home), ep, &sim->ports[i]) < 0)
 		wrong(sim, "cannot serve", 0, 0);
 }
@@ -251,8 +278,8 @@ static void move_begin(struct sim *sim, uint32_t i)
 	if (s->to == s->home || !world_up(sim->w, s->to))
 		return;
 	r = world_rpc(sim->w, s->home);
-	ep = rpc_ep_find(r, &owners[s->home], s->number);
-	if (!ep || rpc_ep_take(r, ep, &s->blob) < 0)
+	ep = rpc_ep_find(r, owner_of(sim, i, s->home), s->number);
+	if (!ep || rpc_ep_take(r, ep, sim->s->whole, &s->blob) < 0)
 		return;
 	s->moving = true;
 	s->boots = sim->boots[s->home];
@@ -275,11 +302,11 @@ static void move_end(struct sim *sim, uint32_t i)
 		server_start(sim, i);
 	} else if (s->fails || !world_up(sim->w, s->to)) {
 		r = world_rpc(sim->w, s->home);
-		ep = rpc_ep_find(r, &owners[s->home], s->number);
+		ep = rpc_ep_find(r, owner_of(sim, i, s->home), s->number);
 		if (!ep || rpc_ep_resume(r, ep) < 0)
 			wrong(sim, "cannot resume", 0, 0);
-	} else if (rpc_ep_install(world_rpc(sim->w, s->to), s->blob->data, s->blob->len, &anything, &owners[s->to],
-				  number, &ep) < 0) {
+	} else if (s->homes++, rpc_ep_install(world_rpc(sim->w, s->to), s->blob->data, s->blob->len, &anything,
+					      owner_of(sim, i, s->to), number, &ep) < 0) {
 		wrong(sim, "cannot install", 0, 0);
 	} else {
 		world_rpc(sim->w, s->to);
@@ -303,7 +330,7 @@ static void client_move(struct sim *sim, uint32_t c)
 	if (client->blob)
 		return;
 	client->to = some_host(sim);
-	if (rpc_ep_take(r, rpc_ep_find(r, &owners[0], client->number), &client->blob) < 0)
+	if (rpc_ep_take(r, rpc_ep_find(r, &owners[0], client->number), false, &client->blob) < 0)
 		wrong(sim, "a client cannot be taken", c, 0);
 	else
 		wake_in(sim, 500 + world_random(sim->w, 50000), WAKE_CLIENT_INSTALL, c, 0);
@@ -339,6 +366,11 @@ static void old_home_close(struct sim *sim, uint32_t host, uint32_t boots, uint3
 
 	if (!world_up(sim->w, host) || sim->boots[host] != boots)
 		return;
+	for (uint32_t i = 0; sim->s->whole && i < SERVERS * PROGRAM_HOMES; i++) {
+		ep = rpc_ep_find(world_rpc(sim->w, host), &programs[0][i], number);
+		if (ep)
+			rpc_ep_close(world_rpc(sim->w, host), ep);
+	}
 	ep = rpc_ep_find(world_rpc(sim->w, host), &owners[host], number);
 	if (ep)
 		rpc_ep_close(world_rpc(sim->w, host), ep);
@@ -497,26 +529,44 @@ static bool run(const struct scenario *s, uint64_t seed, int number)
 int main(int argc, char **argv)
 {
 	static const struct scenario scenarios[] = {
-		{ "a perfect network", 4, { 0, 0, 50, 0 }, false, false, false },
-		{ "loss", 4, { 0.05, 0, 50, 0 }, false, false, false },
-		{ "loss, duplication, reordering", 6, { 0.05, 0.05, 50, 2000 }, false, false, false },
-		{ "servers that move", 6, { 0, 0, 50, 100 }, true, false, false },
-		{ "servers that move, loss, duplication, reordering",
-		  6,
-		  { 0.05, 0.05, 50, 2000 },
-		  true,
-		  false,
-		  false },
-		{ "clients that move", 6, { 0, 0, 50, 100 }, false, false, true },
-		{ "everybody moves, loss, duplication, reordering",
-		  6,
-		  { 0.05, 0.05, 50, 2000 },
-		  true,
-		  false,
-		  true },
-		{ "crashes and cut links", 6, { 0.01, 0.01, 50, 500 }, false, true, false },
-		{ "crashes, cut links and moves, all at once", 8, { 0.02, 0.02, 50, 1000 }, true, true, false },
-		{ "a hundred hosts", 100, { 0.01, 0.01, 50, 500 }, true, false, false },
+		{ .name = "a perfect network", .hosts = 4, .net = { 0, 0, 50, 0 } },
+		{ .name = "loss", .hosts = 4, .net = { 0.05, 0, 50, 0 } },
+		{ .name = "loss, duplication, reordering", .hosts = 6, .net = { 0.05, 0.05, 50, 2000 } },
+		{ .name = "servers that move", .hosts = 6, .net = { 0, 0, 50, 100 }, .moves = true },
+		{ .name = "servers that move, loss, duplication, reordering",
+		  .hosts = 6,
+		  .net = { 0.05, 0.05, 50, 2000 },
+		  .moves = true },
+		{ .name = "clients that move", .hosts = 6, .net = { 0, 0, 50, 100 }, .clients_move = true },
+		{ .name = "everybody moves, loss, duplication, reordering",
+		  .hosts = 6,
+		  .net = { 0.05, 0.05, 50, 2000 },
+		  .moves = true,
+		  .clients_move = true },
+		{ .name = "crashes and cut links", .hosts = 6, .net = { 0.01, 0.01, 50, 500 }, .faults = true },
+		{ .name = "crashes, cut links and moves, all at once",
+		  .hosts = 8,
+		  .net = { 0.02, 0.02, 50, 1000 },
+		  .moves = true,
+		  .faults = true },
+		{ .name = "a hundred hosts", .hosts = 100, .net = { 0.01, 0.01, 50, 500 }, .moves = true },
+		{ .name = "programs that serve move",
+		  .hosts = 6,
+		  .net = { 0, 0, 50, 100 },
+		  .moves = true,
+		  .whole = true },
+		{ .name = "programs move, loss, duplication, reordering",
+		  .hosts = 6,
+		  .net = { 0.05, 0.05, 50, 2000 },
+		  .moves = true,
+		  .clients_move = true,
+		  .whole = true },
+		{ .name = "programs move, crashes and cut links",
+		  .hosts = 8,
+		  .net = { 0.02, 0.02, 50, 1000 },
+		  .moves = true,
+		  .faults = true,
+		  .whole = true },
 	};
 	uint64_t seed = world_seed(argc, argv);
 	unsigned rounds = argc > 2 ? (unsigned)strtoul(argv[2], NULL, 0) : 1;

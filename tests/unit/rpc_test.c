@@ -281,8 +281,8 @@ static void a_taken_endpoint_keeps_callers_waiting(void **state)
 
 	call(h, c, 1, "x");
 	assert_int_equal(answer(h), 0);
-	assert_int_equal(rpc_ep_take(h->rpc, s, &blob), 0);
-	assert_int_equal(rpc_ep_take(h->rpc, s, &blob), -EBUSY);
+	assert_int_equal(rpc_ep_take(h->rpc, s, false, &blob), 0);
+	assert_int_equal(rpc_ep_take(h->rpc, s, false, &blob), -EBUSY);
 	call(h, c, 2, "x");
 	run(h, 120000000);
 	assert_int_equal(h->replies, 1);
@@ -303,7 +303,7 @@ static void damaged_blobs_are_refused_or_harmless(void **state)
 
 	for (uint64_t i = 1; i < 4; i++)
 		call(h, c, i, "x");
-	assert_int_equal(rpc_ep_take(h->rpc, s, &blob), 0);
+	assert_int_equal(rpc_ep_take(h->rpc, s, false, &blob), 0);
 	rpc_owner_gone(h->rpc, &server);
 	rpc_owner_gone(h->rpc, &client);
 	for (size_t cut = 0; cut < blob->len; cut++) {
