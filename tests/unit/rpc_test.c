@@ -341,7 +341,7 @@ static void a_blob_speaks_for_its_user_only(void **state)
 
 	(void)serve(h, "x");
 	call(h, c, 1, "x"); /* as user 0 */
-	assert_int_equal(rpc_ep_take(h->rpc, c, &blob), 0);
+	assert_int_equal(rpc_ep_take(h->rpc, c, false, &blob), 0);
 	rpc_owner_gone(h->rpc, &client);
 	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &user, &client, 2, &got), -EACCES);
 	user.uid = 0;
@@ -358,7 +358,7 @@ static void a_blob_serves_the_port_it_was_given(void **state)
 	struct rpc_ep *s = serve(h, "x"), *got;
 	struct buf *blob = NULL;
 
-	assert_int_equal(rpc_ep_take(h->rpc, s, &blob), 0);
+	assert_int_equal(rpc_ep_take(h->rpc, s, false, &blob), 0);
 	rpc_owner_gone(h->rpc, &server);
 	assert_int_equal(rpc_ep_install(h->rpc, blob->data, blob->len, &one, &server, 2, &got), -EACCES);
 	one.port = port_of("x");
