@@ -17,7 +17,7 @@ static const struct argp_option options[] = {
 	{ "kill", 'k', NULL, 0, "end the job when the image is on disk", 0 },
 	{ "force", 'f', NULL, 0, "take the place of an image that is there", 0 },
 	{ "compress", 'z', NULL, 0, "compress memory (zstd); gdb then cannot read it", 0 },
-	{ "json", 'j', NULL, 0, "one object: job, image, freeze_us, total_us, bytes, pages", 0 },
+	{ "json", 'j', NULL, 0, "one object: job, image, freeze_us, total_us, bytes, pages, written", 0 },
 	{ 0 },
 };
 
@@ -68,10 +68,11 @@ static int show(const struct args *a, const char *path, const cli_reply *reply)
 	if (reply->result_case != GODWIT__PROCD__REPLY__RESULT_REPORT)
 		return cli_fail(CLI_FAILED, "%s: the answer makes no sense", a->job);
 	if (a->json)
-		return cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I}", "job", x->job, "host",
+		return cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "job", x->job, "host",
 						x->source, "image", path, "freeze_us", (json_int_t)x->freeze_us,
 						"total_us", (json_int_t)x->total_us, "bytes", (json_int_t)x->bytes,
-						"pages", (json_int_t)x->pages));
+						"pages", (json_int_t)x->pages, "written",
+						(json_int_t)x->written));
 	printf("%s: %s of memory in %s on %s, stopped for %s\n", x->job, cli_size(x->bytes, bytes), path,
 	       x->source, cli_time(x->freeze_us, freeze));
 	return CLI_OK;

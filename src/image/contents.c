@@ -91,7 +91,7 @@ static struct piece *add_piece(struct contents *c, uint32_t space, uint64_t star
 }
 
 /* Runs of pages that are not zero. */
-static int write_sparse(int fd, const uint8_t *buf, size_t len, uint64_t at)
+static int write_sparse(struct contents *c, const uint8_t *buf, size_t len, uint64_t at)
 {
 	size_t from = 0;
 	int err = 0;
@@ -105,7 +105,8 @@ static int write_sparse(int fd, const uint8_t *buf, size_t len, uint64_t at)
 		}
 		while (to < len && !page_is_zero(buf + to))
 			to += IMAGE_PAGE;
-		err = file_write_at(fd, buf + from, to - from, at + from);
+		err = file_write_at(c->fd, buf + from, to - from, at + from);
+		c->written += to - from;
 		from = to;
 	}
 	return err;
@@ -125,7 +126,7 @@ static int put_plain(struct contents *c, uint32_t space, uint64_t start, const u
 	}
 	at = c->end;
 	c->end += len;
-	return write_sparse(c->fd, bytes, len, at);
+	return write_sparse(c, bytes, len, at);
 }
 
 static void add_hashes(struct contents *c, const uint8_t *bytes, size_t len)
@@ -150,6 +151,7 @@ static int put_packed(struct contents *c, uint32_t space, uint64_t start, const 
 	add_hashes(c, bytes, len);
 	p = add_piece(c, space, start, len);
 	p->stored = packed;
+	c->written += packed;
 	err = file_write_at(c->fd, c->packed, packed, c->end);
 	c->end += packed;
 	return err;

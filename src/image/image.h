@@ -85,6 +85,8 @@ int image_end(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct
 	      struct err *e) must_check;
 /* Works out hashes, and puts it in its place, on disk. The writer is still to be freed. */
 int image_commit(struct image_writer *w, struct err *e) must_check;
+/* Bytes of page contents that went into files. */
+uint64_t image_written(const struct image_writer *w);
 /* Removes what was written, unless it was committed. NULL is permitted. */
 void image_writer_free(struct image_writer *w);
 

@@ -81,7 +81,8 @@ struct piece {
 struct contents {
 	int fd; /* the caller's */
 	bool compress;
-	uint64_t end; /* of the file, so far */
+	uint64_t end;	  /* of the file, so far */
+	uint64_t written; /* bytes of contents */
 	struct piece *pieces;
 	size_t n, room;
 	uint8_t *hashes; /* of each page, as the chunks have them */

@@ -460,6 +460,15 @@ int image_commit(struct image_writer *w, struct err *e)
 	return err ? err : take_place(w, e);
 }
 
+uint64_t image_written(const struct image_writer *w)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = 0; i < w->n; i++)
+		n += w->cores[i]->contents.written;
+	return n;
+}
+
 static void free_core(struct core_out *c)
 {
 	fd_close(&c->fd);

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "mover/image.h"
 #include "mover/mover.h"
 #include "state/clock.h"
 #include "state/confine.h"
@@ -244,6 +245,7 @@ void destination_done(struct mover *m)
 	if (m->source)
 		return;
 	kill_blank(m); /* what is half built must not run when it is let go */
+	image_save_done(m);
 	remote_done(&m->remote);
 	file_target_done(&m->to.d);
 	memory_target_free(m->to.d.mm);

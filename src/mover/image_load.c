@@ -57,6 +57,23 @@ static int require(struct mover *m, Godwit__Mover__Checked *c, const char *path,
 	return 0;
 }
 
+/* For the shepherd that there will be. */
+static int hand_out_streams(const struct mover *m, struct err *e)
+{
+	const Godwit__Ckpt__Streams *s = image_job(m->from.image)->streams;
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+	int err;
+
+	if (!s || !m->n_came)
+		return 0;
+	len = godwit__ckpt__streams__get_packed_size(s);
+	bytes = xmalloc(len + 1);
+	(void)godwit__ckpt__streams__pack(s, bytes);
+	err = fd_write_full(m->came[0], bytes, len);
+	return err < 0 ? err_code(e, err, "cannot hand out the job's streams") : 0;
+}
+
 int image_load(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
 	       struct err *e)
 {
@@ -72,6 +89,8 @@ int image_load(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__M
 	m->from.check = (Godwit__Mover__MoverMessage *)(uintptr_t)in;
 	job = image_job(m->from.image);
 	err = check_job(job, path, e);
+	if (!err)
+		err = hand_out_streams(m, e);
 	if (err < 0)
 		return err;
 	m->from.early = godwit__ckpt__job__unpack(NULL, job->description.len, job->description.data);
@@ -124,6 +143,7 @@ static int send_checkpoint(struct mover *m, struct err *e)
 	job.begin = (ProtobufCBinaryData) { 0 };
 	job.n_contents = 0;
 	job.n_late = 0;
+	job.streams = NULL;
 	return stream_send_msg(m->stream, FRAME_CHECKPOINT, &job.base, e);
 }
 

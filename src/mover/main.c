@@ -88,6 +88,7 @@ int main(int argc, char **argv)
 	}
 	m.source = !strcmp(argv[1], "source");
 	(void)signal(SIGPIPE, SIG_IGN);
+	(void)signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is an error like a full disk */
 	/* A job stands still while we work; on a busy host everyone else can wait these few milliseconds. */
 	(void)setpriority(PRIO_PROCESS, 0, -20);
 	err = serve(&m, &e);

@@ -74,6 +74,7 @@ struct mover {
 		size_t n_fds;
 		char *cgroup, *scratch;
 		Godwit__Ckpt__Job *early, *final;
+		struct saving *saving; /* the job becomes an image: see image.h */
 	} to;
 };
 

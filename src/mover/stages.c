@@ -22,6 +22,8 @@ const struct stage mover_stages[] = {
 	{ "load", ASK(LOAD), image_load, NOTHING, NULL, "nothing to undo", "the image untouched" },
 	{ "save", NOTHING, NULL, ASK(SAVE), image_save, "the unfinished image is removed",
 	  "an unfinished image under a name that nobody uses; the job as in move" },
+	{ "keep", NOTHING, NULL, ASK(KEEP), image_keep, "as save",
+	  "as save, and the old image if there was one; the job goes on" },
 	{ "stun", ASK(STUN), source_stun, NOTHING, NULL, "threads get their registers and run",
 	  "the kernel detaches the threads, whose registers are always such that the job goes on" },
 	{ "describe", ASK(DESCRIBE), source_describe, NOTHING, NULL, "nothing to undo", "job untouched" },

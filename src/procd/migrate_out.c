@@ -128,6 +128,7 @@ void out_fill_report(struct migration_out *m, struct out_report *ret)
 	x->freeze_us = m->at_us ? MAX(m->resumed_us ? m->resumed_us : now_us(), m->at_us) - m->at_us : 0;
 	x->total_us = now_us() - m->started_us;
 	x->sealed = m->sealed;
+	x->written = image_out_written(m);
 	x->stages = ret->pointers;
 	for (int i = STAGE_CHECK; i < STAGE_N; i++, x->n_stages++) {
 		godwit__mover__timing__init(&ret->list[x->n_stages]);
@@ -183,6 +184,8 @@ static void on_deadline(uv_timer_t *timer)
 {
 	struct migration_out *m = timer->data;
 
+	if (image_out_late(m))
+		return;
 	if (m->failing) {
 		/* A mover that does not even undo in time: its death undoes. */
 		mover_kill(m->mover);
@@ -256,7 +259,7 @@ void out_fail(struct migration_out *m, int code, const char *fmt, ...)
 
 void out_finish(struct migration_out *m)
 {
-	if (m->over)
+	if (m->over || image_out_writes(m))
 		return;
 	m->over = true;
 	if (m->stun && m->e.code && stun_anyway(m))

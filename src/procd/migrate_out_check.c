@@ -418,6 +418,18 @@ static unsigned next_stream(const struct migration_out *m)
 	return i;
 }
 
+/* Then comes the next. */
+static int pass_piece(struct migration_out *m, const Godwit__Procd__Data *d)
+{
+	unsigned stream = next_stream(m);
+	int r = m->image ? image_out_keep_piece(m, stream, d) : send_piece(m, stream, d);
+
+	m->spooling = !r && !m->image;
+	if (!r && m->image)
+		out_spool(m);
+	return r;
+}
+
 static void on_piece_read(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
 {
 	struct migration_out *m = arg;
@@ -431,11 +443,9 @@ static void on_piece_read(void *arg, const Godwit__Shepherd__Reply *r, int *fds,
 		m->spooling = false;
 		out_fail(m, -EIO, "the shepherd does not hand out the job's output");
 	} else {
-		failed = send_piece(m, next_stream(m), r->data);
-		if (failed < 0) {
-			m->spooling = false;
+		failed = pass_piece(m, r->data);
+		if (failed < 0)
 			out_fail(m, failed, "cannot send the job's output");
-		}
 	}
 	out_unref(m);
 }

@@ -149,8 +149,10 @@ bool out_undo_stun(struct migration_out *m)
 
 /* --- move --- */
 
-static void keep_streams(struct migration_out *m, const Godwit__Shepherd__Streams *s)
+static void keep_streams(struct migration_out *m, Godwit__Shepherd__Streams *s)
 {
+	if (m->image)
+		image_out_trim(m, s);
 	m->streams.len = godwit__shepherd__streams__get_packed_size(s);
 	m->streams.data = xmalloc(m->streams.len);
 	(void)godwit__shepherd__streams__pack(s, m->streams.data);
@@ -200,10 +202,6 @@ void out_move(struct migration_out *m)
 	q.quiesce = &quiesce;
 	if (mover_say(m->mover, MOVER_KIND(MOVE), &move, NULL, 0) < 0) {
 		out_fail(m, -EIO, "cannot talk to the mover");
-		return;
-	}
-	if (m->image) {
-		m->quiet = m->spooled = true; /* and its streams */
 		return;
 	}
 	if (herd_ask(m->job->herd, &q, -1, on_quiet, m) < 0) {

@@ -141,8 +141,16 @@ void migrate_clocks(int64_t *ret_monotonic_ns, int64_t *ret_boottime_ns);
 struct image_out *image_out_new(struct migration_out *m, struct call *c);
 void image_out_free(struct image_out *i); /* NULL is permitted */
 void image_out_prepare(struct migration_out *m);
-/* The image is on disk and the job stands still: what becomes of it. */
+/* The memory has been taken in: the job goes on, or is killed when the image is on disk. */
 void image_out_ready(struct migration_out *m);
+/* Bounds what of the streams goes into an image; a piece of one. */
+void image_out_trim(struct migration_out *m, Godwit__Shepherd__Streams *s);
+int image_out_keep_piece(struct migration_out *m, unsigned stream, const Godwit__Procd__Data *d) must_check;
+/* True if the disk is still being written: the job has been let go, and out_finish is called again later. */
+bool image_out_writes(struct migration_out *m);
+/* The deadline has come while it is: true if that was all there was to do. */
+bool image_out_late(struct migration_out *m);
+uint64_t image_out_written(const struct migration_out *m);
 
 /* stun.c */
 void stun_prepare(struct migration_out *m);

@@ -11,11 +11,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <time.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "checkpoint.pb-c.h"
 #include "procd/jobs.h"
 #include "procd/migration.h"
 #include "procd/ops.h"
@@ -25,6 +30,8 @@
 #define NAME_LOCATE_MS 500u
 #define DEADLINE_MS 120000u
 #define GROUPS_MAX 256
+#define STREAMS_BYTES_MAX (64u << 20)
+#define PIECE_BYTES_MAX (160u << 10)
 
 struct restart {
 	struct procd *p;
@@ -37,6 +44,9 @@ struct restart {
 	struct mover *loader;
 	uint64_t bytes, monotonic_ns, boottime_ns; /* the job's clocks at the checkpoint */
 	Godwit__Procd__Begin *begin;
+	int streams_file; /* the loader fills it */
+	Godwit__Ckpt__Streams *streams;
+	size_t piece; /* of them: the next to be sent */
 	unsigned refs;
 	bool over, moving;
 	uv_timer_t deadline;
@@ -51,6 +61,9 @@ static void __attribute__((noinline, noipa)) unref(struct restart *s)
 		return;
 	if (s->begin)
 		godwit__procd__begin__free_unpacked(s->begin, NULL);
+	if (s->streams)
+		godwit__ckpt__streams__free_unpacked(s->streams, NULL);
+	fd_close(&s->streams_file);
 	free(s);
 }
 
@@ -173,19 +186,37 @@ static void on_committed(void *arg, const Godwit__Procd__Reply *reply, int statu
 	unref(s);
 }
 
-/* Its streams begin anew, at offset 0. */
+/* Its streams go on where they were, without the front-end; an image that has none: at offset 0. */
+static Godwit__Shepherd__Streams *streams_of(const struct restart *s)
+{
+	Godwit__Shepherd__Streams *m = NULL;
+
+	if (s->streams && s->streams->shepherd.len)
+		return godwit__shepherd__streams__unpack(NULL, s->streams->shepherd.len,
+							 s->streams->shepherd.data);
+	m = xmalloc(sizeof *m);
+	godwit__shepherd__streams__init(m);
+	return m;
+}
+
 static void commit(struct restart *s)
 {
 	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
 	Godwit__Procd__Commit c = GODWIT__PROCD__COMMIT__INIT;
-	Godwit__Shepherd__Streams streams = GODWIT__SHEPHERD__STREAMS__INIT;
+	Godwit__Shepherd__Streams *streams = streams_of(s);
 	_cleanup_free_ uint8_t *bytes = NULL;
 	size_t len;
 
-	streams.log_bytes = s->begin->job->log_bytes;
-	len = godwit__shepherd__streams__get_packed_size(&streams);
+	if (!streams) {
+		fail(s, -EBADMSG, "what the image says about the job's streams is damaged", NULL);
+		return;
+	}
+	streams->attachment = 0;
+	streams->log_bytes = s->begin->job->log_bytes;
+	len = godwit__shepherd__streams__get_packed_size(streams);
 	bytes = xmalloc(len + 1);
-	(void)godwit__shepherd__streams__pack(&streams, bytes);
+	(void)godwit__shepherd__streams__pack(streams, bytes);
+	godwit__shepherd__streams__free_unpacked(streams, NULL);
 	c.migration = s->id;
 	c.streams.data = bytes;
 	c.streams.len = len;
@@ -193,6 +224,62 @@ static void commit(struct restart *s)
 	q.op_case = GODWIT__PROCD__REQUEST__OP_COMMIT;
 	q.commit = &c;
 	ask(s, &q, on_committed);
+}
+
+/* --- streams --- */
+
+static void send_piece(struct restart *s);
+
+static void on_spooled(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct restart *s = arg;
+
+	(void)status;
+	if (heard(s, reply, why))
+		send_piece(s);
+	unref(s);
+}
+
+/* One after the other; then the commit. */
+static void send_piece(struct restart *s)
+{
+	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
+	Godwit__Procd__Spool spool = GODWIT__PROCD__SPOOL__INIT;
+	const Godwit__Ckpt__StreamPiece *piece;
+
+	if (!s->streams || s->piece == s->streams->n_pieces) {
+		commit(s);
+		return;
+	}
+	piece = s->streams->pieces[s->piece++];
+	if (piece->bytes.len > PIECE_BYTES_MAX) {
+		fail(s, -EBADMSG, "what the image says about the job's streams is damaged", NULL);
+		return;
+	}
+	spool.migration = s->id;
+	spool.stream = piece->stream;
+	spool.offset = piece->offset;
+	spool.bytes = piece->bytes;
+	q.op_case = GODWIT__PROCD__REQUEST__OP_SPOOL;
+	q.spool = &spool;
+	ask(s, &q, on_spooled);
+}
+
+/* What the loader has found in the image. */
+static int read_streams(struct restart *s)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	struct stat st;
+	ssize_t n;
+
+	if (fstat(s->streams_file, &st) < 0 || st.st_size > STREAMS_BYTES_MAX)
+		return -EBADMSG;
+	bytes = xmalloc((size_t)st.st_size + 1);
+	n = pread(s->streams_file, bytes, (size_t)st.st_size, 0);
+	if (n != st.st_size)
+		return -EBADMSG;
+	s->streams = godwit__ckpt__streams__unpack(NULL, (size_t)n, bytes);
+	return s->streams ? 0 : -EBADMSG;
 }
 
 /* --- begin --- */
@@ -359,7 +446,8 @@ static void on_checked(struct restart *s, const Godwit__Mover__Checked *c)
 	if (s->begin)
 		return;
 	s->begin = godwit__procd__begin__unpack(NULL, c->begin.len, c->begin.data);
-	if (!s->begin || !s->begin->job || (!*wanted && !name_is_valid(s->begin->job->name))) {
+	if (!s->begin || !s->begin->job || (!*wanted && !name_is_valid(s->begin->job->name)) ||
+	    read_streams(s) < 0) {
 		fail(s, -EBADMSG, "what the image says about its job is damaged", NULL);
 		return;
 	}
@@ -392,7 +480,7 @@ static void on_message(void *arg, const mover_message *msg)
 		break;
 	case MOVER_KIND(READY):
 		if (s->moving)
-			commit(s);
+			send_piece(s);
 		s->moving = false;
 		break;
 	case MOVER_KIND(FAILED):
@@ -427,7 +515,9 @@ static void load(struct restart *s)
 		return;
 	}
 	load.path = q->path;
-	if (mover_say(s->loader, MOVER_KIND(LOAD), &load, NULL, 0) < 0)
+	s->streams_file = memfd_create("godwit-streams", MFD_CLOEXEC);
+	if (s->streams_file < 0 ||
+	    mover_say(s->loader, MOVER_KIND(LOAD), &load, &s->streams_file, 1) < 0)
 		fail(s, -EIO, "cannot talk to the mover", NULL);
 }
 
@@ -458,6 +548,7 @@ void restart_start(struct procd *p, struct call *c)
 	s->p = p;
 	s->call = c;
 	s->refs = 2; /* the list and the timer */
+	s->streams_file = -EBADF;
 	(void)snprintf(s->destination, sizeof s->destination, "%s",
 		       *c->request->restart->destination ? c->request->restart->destination : p->settings.name);
 	(void)!getrandom(random, sizeof random, 0);

@@ -31,11 +31,11 @@ counts_on()
 	return 1
 }
 
-# Its first word is at least $3, and then it counts without a gap.
-begins_after()
+# It counts on without a gap, beyond $3: its log goes on, too, where it was.
+goes_on()
 {
-	on "$1" godwit logs "$2" | awk -v least="$3" 'NR == 1 { ok = $1 >= least; next } $1 != last + 1 && NR > 2 { ok = 0 }
-		{ last = $1 } END { exit !ok }'
+	on "$1" godwit logs "$2" | awk -v least="$3" 'NR > 1 && $1 != last + 1 { gap = 1 } { last = $1 }
+		END { exit gap || last <= least }'
 }
 
 on h1 godwit run -d --name count -- "$python" -c "$counter" >/dev/null
@@ -63,9 +63,9 @@ on h1 godwit restart --host h2 --name third "$work/image2" >/dev/null
 check "and another, sent from the first" [ $? = 0 ]
 counts_on h1 again && counts_on h1 third
 check "both count" [ $? = 0 ]
-begins_after h1 again "$before"
+goes_on h1 again "$before"
 check "from where the first was" [ $? = 0 ]
-begins_after h1 third "$before"
+goes_on h1 third "$before"
 check "and the second" [ $? = 0 ]
 on h1 godwit migrate again h1 >/dev/null
 check "it moves as any job does" [ $? = 0 ]
