@@ -60,6 +60,12 @@ static inline uint64_t batch_mask(const struct agent_link *link)
 	return ~(UINT64_C(1) << (link->doorbell - 1));
 }
 
+/* --- session.c --- */
+/* Waits for the stop that was asked for, past signals that are being delivered. */
+int session_wait_stopped(struct remote *r, pid_t tid, uint64_t deadline_us) must_check;
+/* The first `known` threads are stopped; stops all others until there are no new ones. */
+int session_stop_rest(struct remote *r, size_t known, uint64_t deadline_us, struct err *e) must_check;
+
 /* --- threads.c --- */
 int threads_list(struct remote *r, struct err *e) must_check;
 struct remote_thread *threads_add(struct remote *r, pid_t tid, pid_t vtid);

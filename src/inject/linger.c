@@ -91,6 +91,7 @@ int linger_find(struct remote *r, struct err *e)
 	_cleanup_free_ char *maps = NULL;
 	struct agent_link *link = r->link;
 
+	link->n_lingering = 0;
 	if (fd_slurp(link->proc, "maps", 64u << 20, &maps) < 0)
 		return err_set(e, -ESRCH, "process %d has ended", r->pid);
 	for (char *line = maps; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {

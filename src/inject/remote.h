@@ -34,6 +34,8 @@ struct remote_thread {
 	long call_nr;		 /* the system call it was stopped in, -1: none (it was in its own code) */
 	int64_t call_expires_ns; /* when its timeout ends, by the kernel's monotonic clock; -1: none or unknown */
 	uint64_t call_switches;	 /* peek_restart's, when that was read */
+	long left_nr;		 /* the call that a stun has ended or let end, -1: none */
+	bool draining;		 /* it is to leave its call: see remote_drain */
 };
 
 struct remote {
@@ -59,6 +61,14 @@ int remote_open(struct remote *r, pid_t pid, struct err *e) must_check;
  * thread that is created by a traced one later (at the destination) is traced and stopped from its start; see
  * remote_adopt. */
 int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e) must_check;
+
+/*
+ * All threads are stopped, neither agent nor foothold there: those marked `draining` go on in their calls, and
+ * each is stopped again as soon as its call has ended, with the result in its registers; those that are created
+ * meanwhile are stopped. -ETIME at `deadline_us`, -ECANCELED when something comes in at descriptor `cancel`: then
+ * threads may still be running that only the caller's end sets free (remote_release frees the others).
+ */
+int remote_drain(struct remote *r, uint64_t deadline_us, int cancel, struct err *e) must_check;
 
 /* As remote_stop for a process of one thread that will make others by clone3 in a batch: those are traced from
  * birth. */

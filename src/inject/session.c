@@ -96,7 +96,7 @@ int remote_open(struct remote *r, pid_t pid, struct err *e)
 }
 
 /* A signal may have been on its way: it is delivered as ever, and the stop that we asked for follows. */
-static int wait_stopped(struct remote *r, pid_t tid, uint64_t deadline_us)
+int session_wait_stopped(struct remote *r, pid_t tid, uint64_t deadline_us)
 {
 	for (;;) {
 		int status;
@@ -139,7 +139,7 @@ static int wait_from(struct remote *r, size_t first, uint64_t deadline_us, struc
 {
 	for (size_t i = first; i < r->n_threads;) {
 		struct remote_thread *t = &r->threads[i];
-		int err = wait_stopped(r, t->tid, deadline_us);
+		int err = session_wait_stopped(r, t->tid, deadline_us);
 
 		if (err == -ETIME)
 			return err_set(e, err,
@@ -160,10 +160,8 @@ static int wait_from(struct remote *r, size_t first, uint64_t deadline_us, struc
 
 /* New threads appear only as long as one runs: the first list without a new one, taken when all that are known are
  * stopped, is complete. */
-static int stop_all(struct remote *r, uint64_t deadline_us, struct err *e)
+int session_stop_rest(struct remote *r, size_t known, uint64_t deadline_us, struct err *e)
 {
-	size_t known = 0;
-
 	for (;;) {
 		int err = seize_from(r, known, e);
 
@@ -203,7 +201,7 @@ static int stop_once(struct remote *r, uint64_t deadline_us, struct err *e)
 
 	r->link->stopped = true;
 	r->stopped_at_us = 0;
-	err = stop_all(r, deadline_us, e);
+	err = session_stop_rest(r, 0, deadline_us, e);
 	if (!err && !r->n_threads)
 		err = err_set(e, -ESRCH, "process %d has ended", r->pid);
 	if (!err) /* dispositions may have changed since remote_open */
@@ -244,7 +242,7 @@ int remote_adopt(struct remote *r, pid_t vtid, struct err *e)
 		return err_set(e, -EPROTO, "thread %d was not born", vtid);
 	tid = link->born[0];
 	memmove(link->born, link->born + 1, --link->n_born * sizeof(*link->born));
-	err = wait_stopped(r, tid, now_us() + 5000000);
+	err = session_wait_stopped(r, tid, now_us() + 5000000);
 	if (err < 0)
 		return err_code(e, err, "new thread %d does not stop", vtid);
 	return thread_read(r, threads_add(r, tid, vtid), e);

@@ -27,6 +27,7 @@ struct remote_thread *threads_add(struct remote *r, pid_t tid, pid_t vtid)
 	t->tid = tid;
 	t->vtid = vtid;
 	t->call_nr = -1;
+	t->left_nr = -1;
 	t->call_expires_ns = -1;
 	return t;
 }

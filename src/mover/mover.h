@@ -59,6 +59,10 @@ struct mover {
 		bool stopped;
 		uint64_t tell_at_us; /* when to say again how many bytes have gone */
 		struct err take_error;
+		Godwit__Mover__Stun__Kind kind;
+		uint64_t calls_until_us;
+		char *frozen_cgroup; /* the job is stunned: see source_stun.c */
+		bool thawed;
 		Godwit__Ckpt__Job *early, *final; /* description and checkpoint as sent */
 		struct image *image;		  /* the job comes from there: see image.h */
 	} from;
@@ -121,6 +125,14 @@ void timings_done(struct timings *t);
 /* --- source.c, source_take.c --- */
 stage_fn source_check, source_prepare, source_describe, source_stun, source_move, source_write, source_freeze,
 	source_rollback, source_tidy, source_finish;
+/* Puts back whatever source_stop has done. */
+void source_undo_stop(struct mover *m);
+/* The agent leaves, and each thread gets what it needs to go on in what it was doing. */
+int source_put_back(struct mover *m, struct err *e) must_check;
+/* --- source_stun.c --- */
+int source_stop(struct mover *m, const Godwit__Mover__Stun *ask, struct err *e) must_check;
+int source_stop_threads(struct mover *m, struct err *e) must_check;
+void source_freeze_again(struct mover *m);
 /* Every thread is stopped: fills m->from.final. */
 int source_take(struct mover *m, struct err *e) must_check;
 void source_done(struct mover *m);

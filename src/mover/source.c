@@ -19,9 +19,8 @@
 #include "state/file.h"
 #include "state/thread.h"
 
-#define STOP_DEADLINE_US 500000u
-#define TELL_US 100000u	   /* between two words about progress */
-#define LET_GO_US 1200000u /* how long a job is waited for that holds what cannot move */
+#define UNTRACED_US 500000u
+#define TELL_US 100000u /* between two words about progress */
 
 static struct file_io file_io(struct mover *m)
 {
@@ -232,7 +231,7 @@ int source_describe(struct mover *m, const Godwit__Mover__MoverMessage *in, Godw
 /* --- stun --- */
 
 /* The agent leaves, and each thread gets what it needs to go on in what it was doing. */
-static int put_back(struct mover *m, struct err *e)
+int source_put_back(struct mover *m, struct err *e)
 {
 	struct remote *r = &m->remote;
 	int err = call_resume_source(&m->from.s, e);
@@ -241,64 +240,19 @@ static int put_back(struct mover *m, struct err *e)
 	return err ? err : unmapped;
 }
 
-static void undo_stop(struct mover *m)
+void source_undo_stop(struct mover *m)
 {
 	struct err e = { 0 };
 
 	if (!m->from.stopped)
 		return;
-	if (put_back(m, &e) < 0)
+	if (source_put_back(m, &e) < 0)
 		log_error("%s", err_text(&e));
+	if (m->from.thawed)
+		source_freeze_again(m);
 	remote_release(&m->remote);
 	m->from.stopped = false;
 	m->from.s.remote = NULL;
-}
-
-static int stop_threads(struct mover *m, struct err *e)
-{
-	struct state_source *s = &m->from.s;
-	int err = remote_open(&m->remote, s->pid, e);
-
-	if (err < 0)
-		return err;
-	err = call_before_stop(s, &m->remote, e);
-	if (!err)
-		err = remote_stop(&m->remote, now_us() + STOP_DEADLINE_US, e);
-	if (err < 0) {
-		remote_done(&m->remote);
-		return err;
-	}
-	call_after_stop(s, &m->remote);
-	m->from.stopped = true;
-	s->remote = &m->remote;
-	err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
-	return err ? err : call_keep_transfers(s, e);
-}
-
-static int stop_once(struct mover *m, bool reading_too, struct err *e)
-{
-	int err = stop_threads(m, e);
-
-	if (!err)
-		err = file_may_freeze(&m->from.s, reading_too, e);
-	return err ? err : linger_sweep(&m->remote, e);
-}
-
-/* What it holds for a moment only (a lock on a file) it lets go when it runs on; of those that it keeps, some may
- * come along. */
-static int stop(struct mover *m, struct err *e)
-{
-	uint64_t until_us = now_us() + LET_GO_US;
-	bool reading_too = true;
-	int err;
-
-	while ((err = stop_once(m, reading_too, e)) == -EAGAIN && m->from.stopped && now_us() < until_us) {
-		undo_stop(m);
-		remote_done(&m->remote);
-		reading_too = now_us() < until_us - LET_GO_US / 3;
-		(void)file_wait_unlocked(&m->from.s, reading_too, until_us - (reading_too ? LET_GO_US / 3 : 0));
-	}
-	return err;
 }
 
 static int say_stunned(struct mover *m, uint64_t started_us, struct err *e)
@@ -321,17 +275,16 @@ int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 	uint64_t started_us = now_us();
 	int err;
 
-	(void)in;
 	(void)out;
 	if (!m->from.early || m->from.image || m->from.stopped)
 		return err_set(e, -EPROTO, "not the time to stop");
 	timing_start(&m->timings);
-	err = stop(m, e);
+	err = source_stop(m, in->stun, e);
 	timing_add(&m->timings, "stop");
 	if (!err)
 		err = say_stunned(m, started_us, e);
 	if (err < 0) {
-		undo_stop(m);
+		source_undo_stop(m);
 		return err;
 	}
 	m->from.final = new_job(&m->from.s);
@@ -417,7 +370,7 @@ int source_move(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 	if (!err)
 		err = receive_ready(m, out, e);
 	if (err < 0) {
-		undo_stop(m);
+		source_undo_stop(m);
 		frame_fail(m, e);
 	}
 	return err;
@@ -450,7 +403,7 @@ int source_write(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit_
 	else
 		err = write_message(m->from.final, in->take->path, e);
 	if (err < 0) {
-		undo_stop(m);
+		source_undo_stop(m);
 		return err;
 	}
 	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_READY;
@@ -483,7 +436,7 @@ int source_freeze(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit
 	if (!m->from.stopped)
 		return err_set(e, -EPROTO, "not the time to freeze");
 	path = xasprintf("%s/cgroup.freeze", in->freeze->cgroup);
-	err = put_back(m, e); /* in the frozen cgroup nobody could work for us any more */
+	err = source_put_back(m, e); /* in the frozen cgroup nobody could work for us any more */
 	if (!err) {
 		err = fd_write_file(AT_FDCWD, path, "1");
 		if (err < 0)
@@ -492,10 +445,11 @@ int source_freeze(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit
 	if (!err)
 		err = signals_late(&m->from.s, m->from.final->processes[0], &late, &n, e);
 	if (err < 0) {
-		undo_stop(m);
+		source_undo_stop(m);
 		return err;
 	}
 	remote_release(&m->remote);
+	m->from.thawed = false;
 	m->from.stopped = false;
 	m->from.s.remote = NULL;
 	fill_frozen(out, late, n);
@@ -509,7 +463,7 @@ int source_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in, Godw
 {
 	(void)in;
 	(void)e;
-	undo_stop(m);
+	source_undo_stop(m);
 	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_UNDONE;
 	out->undone = xmalloc(sizeof *out->undone);
 	godwit__mover__undone__init(out->undone);
@@ -520,7 +474,7 @@ int source_rollback(struct mover *m, const Godwit__Mover__MoverMessage *in, Godw
 /* A process that is being killed closes its descriptors before it lets go of those it traces. */
 static int wait_untraced(pid_t pid, struct err *e)
 {
-	uint64_t until_us = now_us() + STOP_DEADLINE_US;
+	uint64_t until_us = now_us() + UNTRACED_US;
 	struct remote r;
 	int err;
 
@@ -546,8 +500,8 @@ int source_tidy(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 	new_source(m);
 	err = wait_untraced(in->tidy->leader, &why) ?: open_process(s, in->tidy->leader, &why);
 	if (!err && !m->problems.n)
-		err = state_call.check(s, &why) ?: stop_threads(m, &why) ?: linger_sweep(&m->remote, &why);
-	undo_stop(m);
+		err = state_call.check(s, &why) ?: source_stop_threads(m, &why) ?: linger_sweep(&m->remote, &why);
+	source_undo_stop(m);
 	if (err < 0) /* it does no harm where it is */
 		log_warn("something of a mover that died may stay in process %d: %s", s->pid, err_text(&why));
 	return 0;
@@ -573,12 +527,13 @@ void source_done(struct mover *m)
 	}
 	if (!m->from.check)
 		return;
-	undo_stop(m);
+	source_undo_stop(m);
 	remote_done(&m->remote);
 	file_source_done(s);
 	call_source_done(s);
 	memory_source_free(s->mm);
 	stream_free(m->stream);
+	free(m->from.frozen_cgroup);
 	if (m->from.early)
 		godwit__ckpt__job__free_unpacked(m->from.early, NULL);
 	if (m->from.final)

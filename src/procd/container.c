@@ -304,7 +304,7 @@ int container_reopen(struct container *c, const struct cgroups *cg, const char *
 
 void container_remove(struct container *c, const struct cgroups *cg)
 {
-	static const char *const files[] = { "shepherd", "job", "job.new" };
+	static const char *const files[] = { "shepherd", "job", "job.new", "checkpoint" };
 	char path[PATH_MAX];
 
 	if (c->pidfd >= 0) {

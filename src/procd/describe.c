@@ -55,9 +55,9 @@ static Godwit__Procd__State state_of(struct job *j)
 	default:
 		break;
 	}
-	if (j->stunned)
+	if (j->spec->stunned)
 		return GODWIT__PROCD__STATE__STUNNED;
-	if (j->out)
+	if (migrate_is_going_on(j))
 		return GODWIT__PROCD__STATE__MIGRATING;
 	if (j->pid && read_stat(j->pid, &letter, &threads, &resident) && letter == 'T')
 		return GODWIT__PROCD__STATE__STOPPED;

@@ -317,6 +317,11 @@ void jobs_set_leader(struct job *j, int pidfd)
 	j->pid = pid_of(pidfd);
 }
 
+int jobs_settle(struct job *j)
+{
+	return container_freeze(&j->container, &j->p->cgroups, j->spec->stunned);
+}
+
 int jobs_save(struct job *j, struct err *e)
 {
 	Godwit__Journal__JobFile f = GODWIT__JOURNAL__JOB_FILE__INIT;
@@ -329,7 +334,6 @@ int jobs_save(struct job *j, struct err *e)
 
 	f.spec = j->spec;
 	f.incarnation = j->incarnation;
-	f.stunned = j->stunned;
 	if (j->in)
 		migrate_describe_arrival(j, &f);
 	len = godwit__journal__job_file__get_packed_size(&f);
@@ -392,10 +396,8 @@ static void load_job(struct procd *p, const char *name)
 
 	empty.name = (char *)(uintptr_t)name;
 	j = job_alloc(p, jobs_copy_spec(f ? f->spec : &empty), JOB_STARTING);
-	if (f) {
+	if (f)
 		j->incarnation = f->incarnation;
-		j->stunned = f->stunned;
-	}
 	r = container_reopen(&j->container, &p->cgroups, p->jobs_dir, name, &e);
 	if (r == -ESRCH) {
 		log_info("job %s: %s", name, err_text(&e));

@@ -49,6 +49,8 @@ void migrate_job_lost(struct job *j, bool gone);
 void migrate_job_freed(struct job *j);
 /* It stands still, or is another host's already: requests wait. */
 bool migrate_is_moving(const struct job *j);
+/* It is being moved, or written into an image. */
+bool migrate_is_going_on(const struct job *j);
 bool migrate_is_in_doubt(const struct job *j);
 void migrate_describe(const struct job *j, Godwit__Procd__Job *ret);
 /* Fills what JobFile holds about an arriving job; the strings are the job's. */

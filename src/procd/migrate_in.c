@@ -536,7 +536,7 @@ static void thaw(struct migration_in *m)
 		return;
 	}
 	migrate_die_at("record", "destination");
-	if (container_freeze(&j->container, &m->p->cgroups, false) < 0)
+	if (jobs_settle(j) < 0)
 		log_error("job %s: cannot be thawed", j->name);
 	j->state = JOB_RUNNING;
 	m->state = IN_THAWED;

@@ -18,6 +18,8 @@
 
 #define PULSE_MS 1000u
 #define WATCHER_PATIENCE 10 /* pulses, after which a watcher hears something even if there is nothing new */
+#define STUN_DEFAULT_MS 10000u
+#define STUN_MAX_MS 3600000u
 #define REPEAT_WITHIN_US 60000000u
 #define SILENCE_MAX_US 6000000u /* of the destination's procd, before the record */
 
@@ -250,7 +252,7 @@ void out_fail(struct migration_out *m, int code, const char *fmt, ...)
 	m->failing = true;
 	m->stage_us[m->stage] = now_us() - m->stage_started_us;
 	if (m->image || m->stun)
-		log_info("job %s: no checkpoint: %s", m->name, text);
+		log_info("job %s: %s: %s", m->name, m->stun ? "not stunned" : "no checkpoint", text);
 	else
 		log_info("job %s: not moved to %s: %s", m->name, m->destination, text);
 	out_arm(m, 3000);
@@ -411,10 +413,6 @@ static void begin(struct job *j, struct call *c, const char *destination, bool c
 		call_refuse(c, -ESRCH, "job %s does not run", j->name);
 		return;
 	}
-	if (j->stunned) {
-		call_refuse(c, -EBUSY, "job %s is stunned", j->name);
-		return;
-	}
 	if (j->out) {
 		call_refuse(c, -EBUSY, "job %s is being %s already", j->name,
 			    j->out->check_only ? "checked" : "moved");
@@ -445,8 +443,6 @@ static struct migration_out *begin_to_look(struct job *j, struct call *c)
 
 	if (j->state != JOB_RUNNING)
 		call_refuse(c, -ESRCH, "job %s does not run", j->name);
-	else if (j->stunned)
-		call_refuse(c, -EBUSY, "job %s is stunned", j->name);
 	else if (!jobs_may_look(j, c))
 		call_refuse(c, -EPERM, "job %s has privileges that you have not", j->name);
 	else if (j->out)
@@ -479,12 +475,14 @@ void migrate_checkpoint(struct job *j, struct call *c)
 
 void migrate_stun(struct job *j, struct call *c)
 {
+	uint32_t timeout_ms = c->request->stun->timeout_ms;
 	struct migration_out *m = begin_to_look(j, c);
 
 	if (!m)
 		return;
 	m->stun = true;
 	m->emergency = c->request->stun->emergency;
+	m->calls_ms = timeout_ms ? MIN(timeout_ms, STUN_MAX_MS) : STUN_DEFAULT_MS;
 	enter(m, STAGE_CHECK);
 }
 
@@ -552,9 +550,17 @@ void migrate_cancel(struct job *j, struct call *c)
 
 bool migrate_is_moving(const struct job *j)
 {
+	/* While a stun waits for calls to end, somebody may have to do what they wait for. */
+	enum stage_id from = j->out && j->out->stun ? STAGE_MOVE : STAGE_STUN;
+
 	if (j->state == JOB_LEAVING || j->state == JOB_ARRIVING)
 		return true;
-	return j->out && !j->out->check_only && (j->out->stage >= STAGE_STUN || j->out->failing);
+	return j->out && !j->out->check_only && (j->out->stage >= from || j->out->failing);
+}
+
+bool migrate_is_going_on(const struct job *j)
+{
+	return j->out && !j->out->stun;
 }
 
 bool migrate_is_in_doubt(const struct job *j)
@@ -564,7 +570,7 @@ bool migrate_is_in_doubt(const struct job *j)
 
 void migrate_describe(const struct job *j, Godwit__Procd__Job *ret)
 {
-	if (j->out && !j->out->check_only) {
+	if (migrate_is_going_on(j) && !j->out->check_only) {
 		ret->destination = j->out->destination;
 		ret->migration = j->out->id;
 		ret->stage = (char *)(uintptr_t)stage_name(j->out);

@@ -172,7 +172,7 @@ static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 	(void)fds;
 	(void)n_fds;
 	if (m->job) {
-		(void)container_freeze(&m->job->container, &m->p->cgroups, false);
+		(void)jobs_settle(m->job);
 		m->job->state = JOB_RUNNING;
 		/* A new endpoint, since the old one may have been taken in an earlier life of ours. */
 		rpc_unserve_job(m->job);

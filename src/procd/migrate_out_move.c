@@ -43,8 +43,15 @@ static void on_taken(void *arg, int result, const void *blob, size_t len)
 void out_stun(struct migration_out *m)
 {
 	Godwit__Mover__Stun stun = GODWIT__MOVER__STUN__INIT;
+	char cgroup[512];
 	int r;
 
+	if (m->stun)
+		stun_fill(m, &stun);
+	if (m->job->spec->stunned) {
+		container_job_cgroup(&m->job->container, &m->p->cgroups, cgroup, sizeof cgroup);
+		stun.frozen = cgroup;
+	}
 	r = mover_say(m->mover, MOVER_KIND(STUN), &stun, NULL, 0);
 	if (r < 0) {
 		out_fail(m, r, "cannot talk to the mover");
@@ -85,7 +92,7 @@ static void undone(struct migration_out *m)
 	/* Only now can the mover freeze no more: an order to do so may have lain in its socket before the
 	 * rollback. */
 	if (m->job)
-		(void)container_freeze(&m->job->container, &m->p->cgroups, false);
+		(void)jobs_settle(m->job);
 	if (m->take_asked && m->p->gwc && m->job && m->job->endpoint &&
 	    gwc_endpoint_resume(m->p->gwc, m->job->endpoint, on_endpoint_resumed, m) == 0)
 		out_ref(m);
@@ -112,7 +119,7 @@ static void roll_back_mover(struct migration_out *m)
 {
 	Godwit__Mover__Rollback q = GODWIT__MOVER__ROLLBACK__INIT;
 
-	if (m->job)
+	if (m->job && !m->job->spec->stunned) /* else the mover freezes it when it has put everything back */
 		(void)container_freeze(&m->job->container, &m->p->cgroups, false);
 	m->undone_stun = true; /* out_move_message waits for it */
 	if (!m->mover)

@@ -194,7 +194,7 @@ static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 		return;
 	if (r->code)
 		log_error("job %s: its shepherd does not resume: %s", j->name, r->text);
-	(void)container_freeze(&j->container, &j->p->cgroups, j->stunned);
+	(void)jobs_settle(j);
 	rpc_serve_job(j);
 	log_info("job %s: found again", j->name);
 }
@@ -217,7 +217,7 @@ static void recover_arrival(struct job *j, Godwit__Shepherd__State__Phase phase)
 
 	switch (j->in->state) {
 	case IN_THAWED:
-		(void)container_freeze(&j->container, &j->p->cgroups, false);
+		(void)jobs_settle(j);
 		j->state = JOB_RUNNING;
 		rpc_serve_job(j);
 		if (jobs_save(j, &e) < 0)

@@ -55,6 +55,7 @@ struct migration_out {
 	struct image_out *image;
 	/* A stun: no destination at all, up to the frozen cgroup (stun.c). */
 	bool stun, emergency;
+	uint32_t calls_ms; /* how long system calls may take to end */
 
 	/* check */
 	Godwit__Shepherd__State *state; /* the shepherd's: streams and how far they are */
@@ -153,6 +154,7 @@ bool image_out_late(struct migration_out *m);
 uint64_t image_out_written(const struct migration_out *m);
 
 /* stun.c */
+void stun_fill(const struct migration_out *m, Godwit__Mover__Stun *ret);
 void stun_prepare(struct migration_out *m);
 void stun_take(struct migration_out *m);
 /* It is frozen and the mover has let go. */

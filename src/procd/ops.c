@@ -173,6 +173,7 @@ static const struct job_op {
 	{ GODWIT__PROCD__REQUEST__OP_SET_OWNER, OWNER, stun_set_owner, false },
 	{ GODWIT__PROCD__REQUEST__OP_MEM_READ, OWNER, stun_memory, false },
 	{ GODWIT__PROCD__REQUEST__OP_MEM_WRITE, OWNER, stun_memory, false },
+	{ GODWIT__PROCD__REQUEST__OP_GET_THREADS, OWNER, look_threads, false },
 	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, OWNER, migrate_progress, true },
 	{ GODWIT__PROCD__REQUEST__OP_CANCEL, OWNER, migrate_cancel, true },
 	{ GODWIT__PROCD__REQUEST__OP_REMOVE, OWNER, do_remove, false },

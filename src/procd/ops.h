@@ -17,6 +17,13 @@ void stun_start(struct job *j, struct call *c);
 void stun_resume(struct job *j, struct call *c);
 void stun_set_owner(struct job *j, struct call *c);
 void stun_memory(struct job *j, struct call *c);
+/* Where its checkpoint message is kept; the caller's to free. */
+char *stun_message_path(const struct job *j);
+#define STUN_MESSAGE_MAX (15u << 20) /* GW_MSG_MAX, and room for a name */
+/* look.c */
+void look_threads(struct job *j, struct call *c);
+/* The job stands still and the caller may see into it; else it has been told that not. */
+bool look_is_allowed(const struct job *j, struct call *c);
 void exec_start(struct procd *p, struct call *c);
 void restart_start(struct procd *p, struct call *c);
 /* Whether a job out of an image is on its way under that id, undecided. */

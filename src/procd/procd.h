@@ -60,7 +60,6 @@ struct job {
 	pid_t pid;	   /* its pid in our namespace, 0 when not known */
 	uint32_t endpoint; /* flipd's number, 0: none */
 	bool attached;
-	bool stunned; /* frozen until somebody says resume */
 	Godwit__Procd__Exited exited;
 	uint64_t exited_us;    /* our clock */
 	uv_timer_t linger;     /* with EXITED */

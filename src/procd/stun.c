@@ -25,24 +25,23 @@
 #define TERM_STUNNED 1
 #define OWNER_LOCATE_MS 10000u
 #define OWNER_KILL 1u
-#define MESSAGE_MAX (15u << 20) /* GW_MSG_MAX, and room for a name */
 #define MEMORY_MAX 65536u
 
-static char *message_path(const struct job *j)
+char *stun_message_path(const struct job *j)
 {
 	return xasprintf("%s/checkpoint", j->container.dir);
 }
 
 static void wake(struct job *j)
 {
-	_cleanup_free_ char *path = message_path(j);
+	_cleanup_free_ char *path = stun_message_path(j);
 	struct err e = { 0 };
 
-	j->stunned = false;
+	j->spec->stunned = false;
 	(void)unlink(path);
 	if (jobs_save(j, &e) < 0)
 		log_error("job %s: %s", j->name, err_text(&e));
-	if (container_freeze(&j->container, &j->p->cgroups, false) < 0)
+	if (jobs_settle(j) < 0)
 		log_error("job %s: cannot be thawed", j->name);
 }
 
@@ -62,7 +61,7 @@ static void on_owner(void *arg, int status, const struct gw_hdr *hdr, const void
 	(void)len;
 	if (status != GW_OK || hdr->command != GW_OK) {
 		log_warn("job %s: its owner says nothing of use; it stays stunned", t->name);
-	} else if (j && j->stunned) {
+	} else if (j && j->spec->stunned) {
 		log_info("job %s: its owner says %s", j->name, hdr->extra == OWNER_KILL ? "kill" : "resume");
 		if (hdr->extra == OWNER_KILL && j->pidfd >= 0)
 			(void)syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
@@ -74,13 +73,13 @@ static void on_owner(void *arg, int status, const struct gw_hdr *hdr, const void
 static void tell_owner(struct job *j)
 {
 	struct gw_hdr hdr = { .command = PS_CHECKPOINT, .extra = TERM_STUNNED };
-	_cleanup_free_ char *path = message_path(j), *bytes = NULL;
+	_cleanup_free_ char *path = stun_message_path(j), *bytes = NULL;
 	ssize_t len;
 	struct told *t;
 
 	if (!j->spec->owner || !*j->spec->owner || !j->p->gwc)
 		return;
-	len = MAX(fd_slurp(AT_FDCWD, path, MESSAGE_MAX, &bytes), (ssize_t)0);
+	len = MAX(fd_slurp(AT_FDCWD, path, STUN_MESSAGE_MAX, &bytes), (ssize_t)0);
 	hdr.port = gw_port_from_name(j->spec->owner);
 	hdr.offset = (uint64_t)len;
 	bytes = xrealloc(bytes, (size_t)len + sizeof j->name);
@@ -97,6 +96,12 @@ static void tell_owner(struct job *j)
 
 /* --- stopping --- */
 
+void stun_fill(const struct migration_out *m, Godwit__Mover__Stun *ret)
+{
+	ret->kind = m->emergency ? GODWIT__MOVER__STUN__KIND__EMERGENCY : GODWIT__MOVER__STUN__KIND__NORMAL;
+	ret->timeout_ms = m->calls_ms;
+}
+
 void stun_prepare(struct migration_out *m)
 {
 	Godwit__Mover__Describe q = GODWIT__MOVER__DESCRIBE__INIT;
@@ -109,7 +114,7 @@ void stun_prepare(struct migration_out *m)
 void stun_take(struct migration_out *m)
 {
 	Godwit__Mover__Take q = GODWIT__MOVER__TAKE__INIT;
-	_cleanup_free_ char *path = message_path(m->job);
+	_cleanup_free_ char *path = stun_message_path(m->job);
 
 	q.path = path;
 	if (mover_say(m->mover, MOVER_KIND(TAKE), &q, NULL, 0) < 0)
@@ -120,7 +125,7 @@ static void stay(struct job *j)
 {
 	struct err e = { 0 };
 
-	j->stunned = true;
+	j->spec->stunned = true;
 	if (jobs_save(j, &e) < 0)
 		log_error("job %s: %s", j->name, err_text(&e));
 	log_info("job %s: stunned", j->name);
@@ -153,8 +158,12 @@ void stun_start(struct job *j, struct call *c)
 	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
 	Godwit__Procd__Report report = GODWIT__PROCD__REPORT__INIT;
 
-	if (!j->stunned || !c->request->stun->emergency) {
+	if (!j->spec->stunned) {
 		migrate_stun(j, c);
+		return;
+	}
+	if (!c->request->stun->emergency) {
+		call_refuse(c, -EALREADY, "job %s is stunned already", j->name);
 		return;
 	}
 	tell_owner(j);
@@ -167,8 +176,12 @@ void stun_start(struct job *j, struct call *c)
 
 void stun_resume(struct job *j, struct call *c)
 {
-	if (!j->stunned) {
+	if (!j->spec->stunned) {
 		call_refuse(c, -EALREADY, "job %s is not stunned", j->name);
+		return;
+	}
+	if (j->out && !j->out->check_only) {
+		call_refuse(c, -EBUSY, "job %s is being moved, or written into an image", j->name);
 		return;
 	}
 	wake(j);
@@ -267,14 +280,8 @@ void stun_memory(struct job *j, struct call *c)
 	struct access *a;
 	char path[32];
 
-	if (!j->stunned || !j->pid) {
-		call_refuse(c, -EBUSY, "job %s is not stunned", j->name);
+	if (!look_is_allowed(j, c))
 		return;
-	}
-	if (!jobs_may_look(j, c)) {
-		call_refuse(c, -EPERM, "job %s has privileges that you have not", j->name);
-		return;
-	}
 	a = access_new(c);
 	(void)snprintf(path, sizeof path, "/proc/%d/mem", j->pid);
 	a->fd = a->len <= MEMORY_MAX && a->len ? open(path, (a->write ? O_RDWR : O_RDONLY) | O_CLOEXEC) : -1;

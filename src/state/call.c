@@ -45,6 +45,12 @@ typedef Godwit__Ckpt__SysCall call_t;
 #define CALL_KIND(x) GODWIT__CKPT__SYS_CALL__KIND__##x
 
 #define SECOND 1000000000LL
+#ifndef SYS_futex_waitv
+#define SYS_futex_waitv 449
+#endif
+#ifndef SYS_futex_wait
+#define SYS_futex_wait 455
+#endif
 #define SYSCALL_SEQUENCE 7 /* mov $nr, %eax; syscall */
 
 /* Relative timeouts: where they are, and whether only the remainder that the call wrote tells what is left of
@@ -289,6 +295,10 @@ static int take_thread(struct state_source *s, struct remote_thread *t, Godwit__
 	(void)b;
 	(void)e;
 	examine(s, t, c);
+	if (t->left_nr >= 0) {
+		c->nr = (uint64_t)t->left_nr;
+		c->over = true;
+	}
 	m->call = c;
 	forget_block(regs, c);
 	return 0;
@@ -415,6 +425,64 @@ int call_keep_transfers(struct state_source *s, struct err *e)
 	err = n ? linger_enter(r, list, n, e) : 0;
 	free(list);
 	return err;
+}
+
+/* --- stuns under which calls do not go on: see mover/source_stun.c --- */
+
+/* The number of the call that the thread is in and the kernel would make again; -1: none. */
+static long pending_call(const struct state_source *s, const struct remote_thread *t)
+{
+	int64_t result = -(int64_t)t->regs.rax;
+	struct peek_restart block;
+	long nr;
+
+	if ((long)t->regs.orig_rax < 0 || result < ERESTARTSYS || result > ERESTART_RESTARTBLOCK)
+		return -1;
+	if (t->call_nr != SYS_restart_syscall)
+		return t->call_nr;
+	if (s->peek && peek_restart(s->peek, t->tid, &block) == 0 && block.kind == PEEK_FUTEX)
+		return SYS_futex;
+	nr = original_call(s, t);
+	return nr < 0 ? SYS_restart_syscall : nr;
+}
+
+/* Who waits for another thread of the job waits for one that stands still. */
+static bool waits_for_threads(long nr)
+{
+	return nr == SYS_futex || nr == SYS_futex_wait || nr == SYS_futex_waitv;
+}
+
+size_t call_mark_unfinished(const struct state_source *s, struct remote *r)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < r->n_threads; i++) {
+		struct remote_thread *t = &r->threads[i];
+		long nr = pending_call(s, t);
+
+		t->draining = nr >= 0 && !waits_for_threads(nr);
+		if (t->draining)
+			t->left_nr = nr;
+		n += t->draining;
+	}
+	return n;
+}
+
+int call_break_off(const struct state_source *s, struct remote *r, struct err *e)
+{
+	for (size_t i = 0; i < r->n_threads; i++) {
+		struct remote_thread *t = &r->threads[i];
+		long nr = pending_call(s, t);
+
+		/* ERESTARTNOINTR is of calls that never fail with EINTR: no program expects it of them. */
+		if (nr < 0 || (int64_t)t->regs.rax == -ERESTARTNOINTR)
+			continue;
+		t->left_nr = nr;
+		t->call_nr = -1;
+		t->regs.rax = (uint64_t)-EINTR;
+		t->regs.orig_rax = (uint64_t)-1;
+	}
+	return remote_put_regs(r, e);
 }
 
 /* --- restart blocks at the destination --- */

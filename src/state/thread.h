@@ -21,6 +21,10 @@ void call_after_stop(struct state_source *s, struct remote *r);
 /* Every thread stopped, agent mapped: a transfer that the stop has cut short enters a call that lingers, at once,
  * so that should this mover die the job still sees one call and one count. */
 int call_keep_transfers(struct state_source *s, struct err *e) must_check; /* at once */
+/* Marks the threads that are in a call which a normal stun lets end (remote_drain); how many. */
+size_t call_mark_unfinished(const struct state_source *s, struct remote *r);
+/* An emergency: what the stop has interrupted fails with EINTR, or has done the part that it has done. */
+int call_break_off(const struct state_source *s, struct remote *r, struct err *e) must_check;
 int call_resume_source(struct state_source *s, struct err *e) must_check;
 int call_resume_target(struct state_target *d, struct err *e) must_check;
 void call_source_done(struct state_source *s);

@@ -7,7 +7,7 @@ owner=$BUILD/tests/lab/tools/owner
 lab_begin 2
 
 program='import ctypes, threading, time
-threading.Thread(target=lambda: time.sleep(1000), daemon=True).start()
+threading.Thread(target=threading.Event().wait, daemon=True).start()
 b = ctypes.create_string_buffer(b"hello world", 16)
 print(hex(ctypes.addressof(b)), flush=True)
 i = 0
@@ -19,6 +19,11 @@ while True:
 last()
 {
 	on h1 godwit logs "$1" | tail -n 1
+}
+
+on_sh()
+{
+	on h1 sh -c "$1"
 }
 
 # Until the job's last word is another than $2; 10 seconds.
@@ -46,8 +51,9 @@ check "a job runs" [ $? = 0 ]
 address=$(on h1 godwit logs job | head -n 1)
 on h2 godwit mem read job "$address" 11 >"$work/out" 2>&1
 check "its memory is its own" [ $? = 1 ]
-on h2 godwit stun job
+on h2 godwit stun job >"$work/out"
 check "it is stunned from another host" [ $? = 0 ]
+is "$(sed 's/ \+/ /g' "$work/out" | tail -n 1)" " thread 3 python3 in futex" "and is seen to wait for itself in one thread"
 is "$(job_field h2 job .state)" stunned "and said to be"
 then=$(last job)
 on h2 godwit stun job 2>/dev/null
@@ -61,18 +67,67 @@ on h1 setpriv --reuid 65534 --regid 65534 --clear-groups godwit mem read job "$a
 check "and not by another user" [ $? = 1 ]
 on h1 setpriv --reuid 65534 --regid 65534 --clear-groups godwit resume job 2>/dev/null
 check "who cannot resume it either" [ $? = 1 ]
-on h1 godwit migrate job h2 2>/dev/null
-check "nor does it move" [ $? = 1 ]
+on h1 godwit checkpoint job "$work/image" >/dev/null
+check "it can be written into an image" [ $? = 0 ]
 lab restart h1 procd -k >/dev/null 2>&1
 state_becomes job stunned
 check "a restart of procd changes nothing" [ $? = 0 ]
+on h1 godwit migrate job h2 >/dev/null
+check "and it moves" [ $? = 0 ]
+is "$(job_field h2 job .state) $(job_host h2 job)" "stunned h2" "as it is"
 is "$(last job)" "$then" "all the while it has stood still"
+on h1 godwit stun --json --show job | jq -e '.[] | select(.call == "futex")' >/dev/null
+check "what its threads are in is seen there, too" [ $? = 0 ]
 on h2 godwit resume job
 check "it is resumed" [ $? = 0 ]
 goes_on job "$then"
 check "and goes on" [ $? = 0 ]
 [[ $(last job) == *"HELLO world" ]]
 check "with what was written" [ $? = 0 ]
+
+# --- calls: end, do not end, are broken off ---
+
+calls='import ctypes, time
+libc = ctypes.CDLL(None, use_errno=True)
+class T(ctypes.Structure): _fields_ = [("s", ctypes.c_long), ("n", ctypes.c_long)]
+while True:
+    r = libc.nanosleep(ctypes.byref(T(0, 700000000)), None)
+    print(r, ctypes.get_errno() if r else 0, flush=True)'
+on h1 godwit run -d --name calls -- "$python" -c "$calls" >/dev/null
+goes_on calls ""
+on h1 godwit stun --timeout 0.05 calls 2>"$work/out"
+check "a call that does not end in time" [ $? = 1 ]
+grep -q "still in system calls: 2 in clock_nanosleep" "$work/out"
+check "is named" [ $? = 0 ]
+is "$(job_field h1 calls .state)" running "and the job runs on"
+then=$(on h1 godwit logs calls | wc -l)
+is "$(on h1 godwit stun calls | sed 's/ \+/ /g')" " thread 2 python3 out of clock_nanosleep: 0" "with more time it ends first"
+sleep 0.8 # longer than its call takes
+on h1 godwit resume calls
+until_true 10 on_sh "[ \$(godwit logs calls | wc -l) -ge $((then + 2)) ]"
+is "$(on h1 godwit logs calls | sort -u)" "0 0" "and nothing was noticed"
+is "$(on h1 godwit stun -e calls | sed 's/ \+/ /g')" " thread 2 python3 out of clock_nanosleep: EINTR" "an emergency breaks it off"
+is "$(on h1 godwit logs calls | sort -u)" "0 0" "which it does not see before"
+on h1 godwit resume calls
+until_true 5 on_sh "godwit logs calls | grep -q '^-1 4$'"
+check "it is resumed" [ $? = 0 ]
+on h1 godwit kill -KILL calls
+
+mkfifo "$work/in"
+exec 8<>"$work/in"
+on h1 godwit run --name reader -- sh -c 'while read x; do echo "$x"; done' <&8 >/dev/null 2>&1 &
+until_true 10 job_lives h1 reader
+on h1 godwit stun --timeout 20 reader >"$work/out" &
+stun=$!
+until_true 5 on_sh 'grep -q "TracerPid:.[1-9]" /proc/$(pgrep -f "while read x" | head -n 1)/status'
+is "$(job_field h1 reader .state)" running "a job that waits for input runs while a stun waits for it"
+echo hello >&8
+wait $stun
+check "and is stunned as soon as it has had some" grep -q "out of read: [1-9]" "$work/out"
+on h1 godwit kill -KILL reader
+exec 8>&-
+
+# --- owners ---
 
 own()
 {
@@ -83,7 +138,7 @@ on h1 godwit setowner job test-owner
 check "it gets an owner" [ $? = 0 ]
 own test-owner resume
 then=$(last job)
-on h1 godwit stun job
+on h1 godwit stun job >/dev/null
 check "is stunned" [ $? = 0 ]
 wait $!
 is "$(tail -n 1 "$work/owner")" "2308 job 2" "the owner gets its checkpoint message"
@@ -92,7 +147,7 @@ check "and has it go on" [ $? = 0 ]
 on h1 godwit migrate job h2 >/dev/null
 check "it moves, and its owner with it" [ $? = 0 ]
 own test-owner kill
-on h1 godwit stun job
+on h1 godwit stun job >/dev/null
 wait $!
 for _ in $(seq 50); do job_lives h1 job || break; sleep 0.1; done
 job_lives h1 job
@@ -105,9 +160,11 @@ for _ in $(seq 100); do on h1 godwit check socket >/dev/null 2>&1 || break; slee
 on h1 godwit stun socket 2>/dev/null
 check "what cannot be described is not stunned" [ $? = 3 ]
 is "$(job_field h1 socket .state)" running "but runs"
-on h1 godwit stun --emergency socket
+on h1 godwit stun --emergency socket >/dev/null
 check "except in an emergency" [ $? = 0 ]
 is "$(job_field h1 socket .state)" stunned "then it stands still"
+until_true 5 on_sh "godwit stun --show socket | grep -q 'in clock_nanosleep'"
+check "in a call that is seen" [ $? = 0 ]
 on h1 godwit kill -KILL socket
 for _ in $(seq 50); do job_lives h1 socket || break; sleep 0.1; done
 job_lives h1 socket
