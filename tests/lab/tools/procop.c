@@ -127,6 +127,7 @@ static bool fill_job(Godwit__Procd__Request *q, const char *op)
 		OP(q, CHECKPOINT, Godwit__Procd__Checkpoint, checkpoint, GODWIT__PROCD__CHECKPOINT__INIT);
 	} else if (!strcmp(op, "STUN")) {
 		OP(q, STUN, Godwit__Procd__Stun, stun, GODWIT__PROCD__STUN__INIT);
+		q->stun->timeout_ms = 50;
 	} else if (!strcmp(op, "MEM-READ")) {
 		OP(q, MEM_READ, Godwit__Procd__MemRead, mem_read, GODWIT__PROCD__MEM_READ__INIT);
 	} else if (!strcmp(op, "MEM-WRITE")) {
