@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * What local programs, of any user, write into flipd's socket: two connections at a flipd without a network. The
- * frames of one may be of an ordinary user. Small numbers stand for what nobody would guess.
+ * frames of one are of an ordinary user with small quotas. Small numbers stand for what nobody would guess.
  */
 #include "flipd/local.c"
 #include "fuzz.h"
@@ -56,21 +56,14 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 static void connect_to(unsigned i, uid_t uid)
 {
-	struct conn *c = xcalloc(1, sizeof *c);
+	struct ucred cred = { .uid = uid, .gid = uid };
 	int fds[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) < 0)
 		abort();
 	ends[i] = fds[0];
-	c->d = &d;
-	c->fd = fds[1];
-	c->uid = c->gid = uid;
-	STAILQ_INIT(&c->out);
-	LIST_INSERT_HEAD(&d.local.conns, c, list);
-	d.local.n_conns++;
-	c->poll.data = c;
-	(void)uv_poll_init(&d.loop, &c->poll, c->fd);
-	conns[i] = c;
+	admit(&d, fds[1], &cred);
+	conns[i] = LIST_FIRST(&d.local.conns);
 }
 
 static void start(void)
@@ -81,6 +74,8 @@ static void start(void)
 	fuzz_seed = 5;
 	memset(&d, 0, sizeof d);
 	d.local.fd = -EBADF;
+	d.local.conns_max = CONNS_ROOT + CONNS;
+	d.local.quotas = (struct quotas) { .connections = 1, .endpoints = 3, .calls = 4, .bytes = 8192 };
 	d.name = xstrdup("h1");
 	(void)uv_loop_init(&d.loop);
 	peer_config_default(&pc);
@@ -100,6 +95,8 @@ static void stop(void)
 	(void)uv_run(&d.loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d.loop);
 	rpc_free(d.rpc);
+	if (!LIST_EMPTY(&d.local.users))
+		abort(); /* somebody is still charged for something */
 	peers_free(d.peers);
 	free(d.name);
 	for (unsigned i = 0; i < CONNS; i++)

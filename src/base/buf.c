@@ -12,6 +12,7 @@ struct buf *buf_new(size_t len)
 
 	b->refs = 1;
 	b->len = len;
+	b->released = NULL;
 	return b;
 }
 
@@ -33,6 +34,9 @@ struct buf *buf_ref(struct buf *b)
 
 void buf_unref(struct buf *b)
 {
-	if (b && --b->refs == 0)
-		free(b);
+	if (!b || --b->refs)
+		return;
+	if (b->released)
+		b->released(b->arg, b->charge);
+	free(b);
 }

@@ -9,6 +9,10 @@
 struct buf {
 	unsigned refs;
 	size_t len;
+	/* Told when the last owner is gone, with what was charged for it; NULL: nobody. */
+	void (*released)(void *arg, size_t charge);
+	void *arg;
+	size_t charge;
 	uint8_t data[];
 };
 

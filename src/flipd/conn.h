@@ -19,9 +19,11 @@ struct conn {
 	struct flipd *d;
 	uv_poll_t poll;
 	int fd;
+	struct user *user;
 	uid_t uid;
 	gid_t gid;
 	bool greeted, doomed, writing;
+	bool over;     /* the payload that comes is beyond its user's quota: read and dropped */
 	bool arriving; /* for a program that moves here: nothing is heard of it yet */
 	bool arrived;
 	bool gone;	     /* its program has closed it while it was leased */
@@ -43,6 +45,10 @@ struct conn {
 void conn_doom(struct conn *c, const char *why);
 /* Looks again at what it waits for: nothing at all while it travels. */
 void conn_poll(struct conn *c);
+/* Whose it is from now on. */
+void conn_become(struct conn *c, uid_t uid, gid_t gid);
+/* It has so many endpoints more, or less. */
+void conn_count_ep(struct conn *c, int n);
 void conn_done(struct conn *c, uint64_t id, int status, struct buf *payload);
 void conn_answer(struct conn *c, const struct frame *f, const struct rpc_body *body);
 /* Bytes that its program has sent. */

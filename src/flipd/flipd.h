@@ -50,12 +50,35 @@ struct net {
 
 struct conn;
 
+/* What each user may take up of flipd; root is not limited (quota.c). */
+struct quotas {
+	uint64_t connections, endpoints, calls, bytes;
+};
+
+/* What a user takes up. */
+struct user {
+	LIST_ENTRY(user) list;
+	uid_t uid;
+	size_t refs;
+	const struct quotas *quotas;
+	size_t n_conns, n_eps;
+	size_t n_calls;	  /* requests that are not over, or not read by their server */
+	size_t in_bytes;  /* what he has sent, wherever it waits */
+	size_t out_bytes; /* what he has not read */
+	uint64_t turn_ms;
+	size_t turn; /* of the loop's time, in bytes, since then */
+};
+
 struct local {
 	int fd;
 	uv_poll_t poll;
+	uv_timer_t again; /* accepts again after descriptors ran out */
 	LIST_HEAD(, conn) conns;
+	LIST_HEAD(, user) users;
+	struct quotas quotas;
+	size_t conns_max;
 	size_t n_conns, n_doomed;
-	uint64_t accepted, refused;
+	uint64_t accepted, refused, over_quota;
 };
 
 struct flipd {
@@ -101,6 +124,22 @@ void local_reply(void *ctx, void *owner, uint32_t number, uint64_t cookie, int s
 		 const struct rpc_body *body);
 void local_cancelled(void *ctx, void *owner, uint64_t id);
 void local_lost(void *ctx, void *owner, uint32_t number, uint32_t inc);
+
+/* godwit.conf: user_connections, user_endpoints, user_calls, user_bytes. */
+int quota_load(struct quotas *q, const struct conf *c, struct err *e) must_check;
+/* The account of a user, with one more reference. */
+struct user *quota_user(struct local *l, uid_t uid);
+void quota_unref(struct user *u);
+bool quota_may_connect(const struct user *u);
+bool quota_may_open(const struct user *u);
+/* May he send this request, or (as a server; more than that, so that he can answer what he holds) anything else?
+ */
+bool quota_may_send(const struct user *u, bool request, size_t len);
+bool quota_may_receive(const struct user *u, size_t len);
+/* The buffer is his until its last owner drops it. */
+void quota_charge(struct user *u, bool request, struct buf *b);
+/* Uses up some of his turn at time `ms`; false if it is over. */
+bool quota_turn(struct user *u, uint64_t ms, size_t bytes);
 
 /* Frames of a local program that are not its calls: answers to questions about flipd. The payload of the answer.
  */

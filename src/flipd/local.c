@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -18,7 +19,13 @@
 
 #define READ_CHUNK 65536u
 #define CONNS_MAX 4096u
-#define CONNS_PER_USER_MAX 256u
+/* Of these, so many are root's in any case; and descriptors that are not connections. */
+#define CONNS_ROOT 256u
+#define FILES_OTHER 64u
+#define ACCEPT_TURN 64u
+#define ACCEPT_AGAIN_MS 100u
+/* What a frame costs of a turn beside its length. */
+#define FRAME_COST 2048u
 #define ENDPOINTS_MAX 16384u
 #define ENDPOINTS_USER_MAX 64u
 #define CALLS_MAX 16384u
@@ -46,6 +53,10 @@ static void on_closed(uv_handle_t *h)
 	}
 	buf_unref(c->payload);
 	fd_close(&c->fd);
+	c->user->n_conns--;
+	c->user->n_eps -= c->n_eps;
+	c->user->out_bytes -= c->out_bytes;
+	quota_unref(c->user);
 	free(c);
 }
 
@@ -109,6 +120,13 @@ static void write_frame(struct conn *c, struct out_frame *o)
 		conn_doom(c, "it is gone");
 }
 
+/* So many bytes more wait to be read. */
+static void queued(struct conn *c, ssize_t bytes)
+{
+	c->out_bytes += (size_t)bytes;
+	c->user->out_bytes += (size_t)bytes;
+}
+
 /* Writes it, or what of it the socket takes now; the rest is queued. */
 static void send_out(struct conn *c, struct out_frame *o)
 {
@@ -119,9 +137,9 @@ static void send_out(struct conn *c, struct out_frame *o)
 			return;
 		}
 	}
-	c->out_bytes += o->head_len + o->len - o->at;
+	queued(c, sizeof(*o) + o->head_len + o->len - o->at);
 	STAILQ_INSERT_TAIL(&c->out, o, next);
-	if (c->out_bytes > OUT_HARD)
+	if (c->out_bytes > OUT_HARD || !quota_may_receive(c->user, 0))
 		conn_doom(c, "it does not read");
 	else
 		want(c, true);
@@ -167,9 +185,10 @@ static void write_queue(struct conn *c)
 		size_t before = o->at;
 
 		write_frame(c, o);
-		c->out_bytes -= o->at - before;
+		queued(c, -(ssize_t)(o->at - before));
 		if (o->at < o->head_len + o->len)
 			return;
+		queued(c, -(ssize_t)sizeof(*o));
 		STAILQ_REMOVE_HEAD(&c->out, next);
 		out_free(o);
 	}
@@ -197,7 +216,7 @@ bool local_room(void *ctx, void *owner, size_t len)
 	const struct conn *c = owner;
 
 	(void)ctx;
-	return !c->doomed && c->out_bytes + len < OUT_SOFT + GW_MSG_MAX;
+	return !c->doomed && c->out_bytes + len < OUT_SOFT + GW_MSG_MAX && quota_may_receive(c->user, len);
 }
 
 void local_request(void *ctx, void *owner, uint32_t number, const struct rpc_request *r)
@@ -258,7 +277,7 @@ static void on_trans(struct conn *c, const struct frame *f, const struct rpc_bod
 		conn_doom(c, "a request of impossible length");
 		return;
 	}
-	if (!ep || c->n_calls >= CALLS_MAX) {
+	if (!ep || c->n_calls >= CALLS_MAX || c->over) {
 		post(c, &reply, NULL, NULL);
 		return;
 	}
@@ -279,7 +298,13 @@ static void on_cancel(struct conn *c, const struct frame *f)
 
 static bool may_open(const struct conn *c)
 {
-	return c->n_eps < (c->uid ? ENDPOINTS_USER_MAX : ENDPOINTS_MAX);
+	return c->n_eps < (c->uid ? ENDPOINTS_USER_MAX : ENDPOINTS_MAX) && quota_may_open(c->user);
+}
+
+void conn_count_ep(struct conn *c, int n)
+{
+	c->n_eps += (size_t)n;
+	c->user->n_eps += (size_t)n;
 }
 
 static void on_ep_open(struct conn *c, const struct frame *f)
@@ -289,7 +314,7 @@ static void on_ep_open(struct conn *c, const struct frame *f)
 		conn_doom(c, "an endpoint it may not open");
 		return;
 	}
-	c->n_eps++;
+	conn_count_ep(c, 1);
 	rpc_ep_new(c->d->rpc, (uint32_t)f->aux, c, f->endpoint);
 }
 
@@ -299,7 +324,7 @@ static void on_ep_close(struct conn *c, const struct frame *f)
 
 	if (!ep)
 		return;
-	c->n_eps--;
+	conn_count_ep(c, -1);
 	rpc_ep_close(c->d->rpc, ep);
 }
 
@@ -322,13 +347,13 @@ static void on_serve(struct conn *c, const struct frame *f)
 	}
 }
 
+/* Only root moves endpoints: an installed one speaks for the users whom its bytes name. */
 static int install(struct conn *c, const struct frame *f, const struct rpc_body *body)
 {
-	struct rpc_bounds bounds = { .root = c->uid == 0, .uid = c->uid, .gid = c->gid };
+	struct rpc_bounds bounds = { .root = true };
 	struct rpc_ep *ep;
 
-	/* Root may vouch for others, others for themselves only. */
-	if (bounds.root && f->flags & FRAME_F_BOUND)
+	if (f->flags & FRAME_F_BOUND)
 		bounds = (struct rpc_bounds) { .uid = f->uid, .gid = f->gid, .port = f->port };
 	return rpc_ep_install(c->d->rpc, body->buf->data, body->len, &bounds, c, f->endpoint, &ep);
 }
@@ -339,12 +364,14 @@ static void on_move(struct conn *c, const struct frame *f, const struct rpc_body
 	struct buf *blob = NULL;
 	int err = -ENOENT;
 
-	if (f->type == FRAME_EP_INSTALL) {
+	if (c->uid) {
+		err = -EACCES;
+	} else if (f->type == FRAME_EP_INSTALL) {
 		if (ep || f->endpoint <= GWC_MAIN || !may_open(c))
 			err = -EINVAL;
 		else
 			err = install(c, f, body);
-		c->n_eps += err == 0;
+		conn_count_ep(c, err == 0);
 	} else if (ep && f->type == FRAME_EP_TAKE) {
 		err = rpc_ep_take(c->d->rpc, ep, false, &blob);
 	} else if (ep) {
@@ -418,6 +445,30 @@ static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 	}
 }
 
+/* A frame's header is there: takes on what it announces, or not. */
+static bool begin_frame(struct conn *c)
+{
+	bool request;
+
+	if (frame_decode(&c->frame, c->head) < 0) {
+		conn_doom(c, "a frame that is too long");
+		return false;
+	}
+	request = c->frame.type == FRAME_TRANS;
+	c->over = c->frame.length && !quota_may_send(c->user, request, c->frame.length);
+	if (c->over) {
+		c->d->local.over_quota++;
+		if (!request)
+			conn_doom(c, "more than its user's quota");
+		return request;
+	}
+	if (c->frame.length) {
+		c->payload = buf_new(c->frame.length);
+		quota_charge(c->user, request, c->payload);
+	}
+	return true;
+}
+
 /* Consumes what it can of some bytes that were read; true if a frame is complete. */
 static bool feed(struct conn *c, const uint8_t **p, size_t *n)
 {
@@ -429,14 +480,10 @@ static bool feed(struct conn *c, const uint8_t **p, size_t *n)
 	*n -= take;
 	if (c->head_len < FRAME_HDR_LEN)
 		return false;
-	if (take && frame_decode(&c->frame, c->head) < 0) {
-		conn_doom(c, "a frame that is too long");
+	if (take && !begin_frame(c))
 		return false;
-	}
-	if (!c->payload && c->frame.length)
-		c->payload = buf_new(c->frame.length);
 	take = MIN(*n, c->frame.length - c->payload_len);
-	if (take)
+	if (take && c->payload)
 		memcpy(c->payload->data + c->payload_len, *p, take);
 	c->payload_len += take;
 	*p += take;
@@ -451,7 +498,9 @@ void conn_input(struct conn *c, const uint8_t *p, size_t n)
 
 		c->head_len = c->payload_len = 0;
 		on_frame(c, &c->frame, payload);
+		c->over = false;
 		buf_unref(payload);
+		(void)quota_turn(c->user, uv_now(&c->d->loop), FRAME_COST);
 		if (!n)
 			break;
 	}
@@ -473,6 +522,7 @@ static bool read_some(struct conn *c, size_t *turn)
 		return false;
 	}
 	*turn += (size_t)n;
+	(void)quota_turn(c->user, uv_now(&c->d->loop), (size_t)n);
 	if (direct) {
 		c->payload_len += (size_t)n;
 		if (c->payload_len == c->frame.length)
@@ -503,7 +553,7 @@ static void on_event(uv_poll_t *p, int status, int events)
 	if (events & UV_WRITABLE)
 		write_queue(c);
 	if (events & UV_READABLE && !c->doomed) {
-		while (turn < TURN_BYTES && read_some(c, &turn))
+		while (turn < TURN_BYTES && quota_turn(c->user, uv_now(&d->loop), 0) && read_some(c, &turn))
 			;
 	}
 	flipd_work(d);
@@ -523,14 +573,13 @@ void local_bury(struct flipd *d)
 	}
 }
 
-static size_t conns_of(const struct flipd *d, uid_t uid)
-{
-	const struct conn *c;
-	size_t n = 0;
+static void on_connection(uv_poll_t *p, int status, int events);
 
-	LIST_FOREACH (c, &d->local.conns, list)
-		n += c->uid == uid;
-	return n;
+static void on_again(uv_timer_t *t)
+{
+	struct flipd *d = t->data;
+
+	uv_poll_start(&d->local.poll, UV_READABLE, on_connection);
 }
 
 /* glibc's fstat() is newfstatat(), which could look at files and is not allowed in the cell. */
@@ -541,28 +590,25 @@ static uint64_t inode_of(int fd)
 	return syscall(SYS_fstat, fd, &st) < 0 ? 0 : st.st_ino;
 }
 
-static void on_connection(uv_poll_t *p, int status, int events)
+static void admit(struct flipd *d, int fd, const struct ucred *cred)
 {
-	struct flipd *d = p->data;
-	_cleanup_fd_ int fd = accept4(d->local.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
-	struct ucred cred;
-	socklen_t len = sizeof(cred);
+	struct user *u = quota_user(&d->local, cred->uid);
 	struct conn *c;
 
-	(void)status;
-	(void)events;
-	if (fd < 0 || getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-		return;
-	if (d->local.n_conns >= CONNS_MAX || (cred.uid && conns_of(d, cred.uid) >= CONNS_PER_USER_MAX)) {
+	if (d->local.n_conns >= d->local.conns_max - (cred->uid ? CONNS_ROOT : 0) || !quota_may_connect(u)) {
 		d->local.refused++;
+		quota_unref(u);
+		(void)close(fd);
 		return;
 	}
+	u->n_conns++;
 	c = xcalloc(1, sizeof(*c));
 	c->d = d;
 	c->inode = inode_of(fd);
-	c->fd = steal_fd(&fd);
-	c->uid = cred.uid;
-	c->gid = cred.gid;
+	c->fd = fd;
+	c->user = u;
+	c->uid = cred->uid;
+	c->gid = cred->gid;
 	STAILQ_INIT(&c->out);
 	LIST_INSERT_HEAD(&d->local.conns, c, list);
 	d->local.n_conns++;
@@ -572,15 +618,80 @@ static void on_connection(uv_poll_t *p, int status, int events)
 	uv_poll_start(&c->poll, UV_READABLE, on_event);
 }
 
+void conn_become(struct conn *c, uid_t uid, gid_t gid)
+{
+	struct user *was = c->user;
+
+	c->user = quota_user(&c->d->local, uid);
+	c->uid = uid;
+	c->gid = gid;
+	was->n_conns--;
+	was->n_eps -= c->n_eps;
+	was->out_bytes -= c->out_bytes;
+	quota_unref(was);
+	c->user->n_conns++;
+	c->user->n_eps += c->n_eps;
+	c->user->out_bytes += c->out_bytes;
+}
+
+/* Many at once: who comes and goes in a loop must not keep others waiting at the door. */
+static void on_connection(uv_poll_t *p, int status, int events)
+{
+	struct flipd *d = p->data;
+
+	(void)status;
+	(void)events;
+	for (unsigned i = 0; i < ACCEPT_TURN; i++) {
+		int fd = accept4(d->local.fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		struct ucred cred;
+		socklen_t len = sizeof(cred);
+
+		/* The host has no descriptors left: the connection stays ready, and would be heard of at once. */
+		if (fd < 0 && (errno == ENFILE || errno == EMFILE || errno == ENOMEM)) {
+			uv_poll_stop(p);
+			uv_timer_start(&d->local.again, on_again, ACCEPT_AGAIN_MS, 0);
+		}
+		if (fd < 0)
+			return;
+		if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
+			(void)close(fd);
+		else
+			admit(d, fd, &cred);
+	}
+}
+
+/* A descriptor for every connection there may be; what is not to be had is not promised. */
+static void raise_files(struct local *l)
+{
+	struct rlimit now = { 0 }, want = { CONNS_MAX + FILES_OTHER, CONNS_MAX + FILES_OTHER };
+
+	(void)getrlimit(RLIMIT_NOFILE, &now);
+	if (now.rlim_cur < want.rlim_cur) {
+		want.rlim_max = MAX(want.rlim_max, now.rlim_max);
+		if (setrlimit(RLIMIT_NOFILE, &want) < 0) {
+			want.rlim_cur = want.rlim_max = now.rlim_max;
+			(void)setrlimit(RLIMIT_NOFILE, &want);
+		}
+		(void)getrlimit(RLIMIT_NOFILE, &now);
+	}
+	l->conns_max = MIN(CONNS_MAX, MAX(now.rlim_cur, 2 * CONNS_ROOT + FILES_OTHER) - FILES_OTHER);
+}
+
 int local_open(struct flipd *d, struct err *e)
 {
 	struct sockaddr_un sun = { .sun_family = AF_UNIX };
 	const char *env = getenv("GODWIT_FLIP_SOCK");
 	_cleanup_free_ char *path = env && *env ? xstrdup(env) : xasprintf("%s/flip.sock", d->run);
 	_cleanup_fd_ int probe = -EBADF;
+	int err;
 
 	LIST_INIT(&d->local.conns);
+	LIST_INIT(&d->local.users);
 	d->local.fd = -EBADF;
+	raise_files(&d->local);
+	err = quota_load(&d->local.quotas, d->conf, e);
+	if (err)
+		return err;
 	if (mkdir(d->run, 0755) < 0 && errno != EEXIST)
 		return err_errno(e, "cannot make %s", d->run);
 	if (strlen(path) >= sizeof(sun.sun_path))
@@ -602,6 +713,8 @@ int local_open(struct flipd *d, struct err *e)
 void local_start(struct flipd *d)
 {
 	d->local.poll.data = d;
+	d->local.again.data = d;
+	uv_timer_init(&d->loop, &d->local.again);
 	uv_poll_init(&d->loop, &d->local.poll, d->local.fd);
 	uv_poll_start(&d->local.poll, UV_READABLE, on_connection);
 }

@@ -105,6 +105,7 @@ struct buf *report_counters(struct flipd *d)
 		{ "local_connections", d->local.n_conns },
 		{ "local_accepted", d->local.accepted },
 		{ "local_refused", d->local.refused },
+		{ "local_over_quota", d->local.over_quota },
 	};
 
 	return encode(rows, ARRAY_LEN(rows));

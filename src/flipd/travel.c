@@ -192,6 +192,8 @@ static int take(struct conn *lessee, struct conn *c, struct buf **ret)
 	conn_drain(c);
 	if (c->doomed)
 		return -ENOENT;
+	if (c->over)
+		return -EAGAIN; /* what has come of that frame was not kept */
 	err = take_endpoints(c, blobs, &n);
 	if (!err) {
 		*ret = encode(c, blobs, n);
@@ -289,7 +291,7 @@ static int get_endpoints(struct conn *c, struct wire_in *w)
 		if (!p || !number || rpc_ep_find(c->d->rpc, c, number))
 			return -EBADMSG;
 		err = rpc_ep_install(c->d->rpc, p, len, &bounds, c, number, &ep);
-		c->n_eps += !err && number != GWC_MAIN;
+		conn_count_ep(c, !err && number != GWC_MAIN);
 	}
 	return err;
 }
@@ -333,8 +335,7 @@ static void on_install(struct conn *from, const struct frame *f, const struct rp
 	if (!c) {
 		err = -ENOENT;
 	} else if (!c->arrived) { /* else: once more, since the answer was lost */
-		c->uid = f->uid;
-		c->gid = f->gid;
+		conn_become(c, f->uid, f->gid);
 		err = f->aux > body->len ? -EBADMSG : install(c, p, f->aux, p + f->aux, body->len - f->aux);
 		/* The program finds its connection lost, as if flipd had been started anew. */
 		if (err)

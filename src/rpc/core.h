@@ -50,10 +50,20 @@ struct trans {
 	uint64_t locate_us;
 };
 
+/* A user of a host who asks an endpoint things: what he takes up there. */
+struct asker {
+	struct hnode node;
+	uint32_t loc, uid;
+	unsigned n_clients, n_held;
+	TAILQ_HEAD(asker_lru, client) clients; /* most recently heard first */
+};
+
 /* What an endpoint knows of one client. */
 struct client {
 	struct hnode node;
 	TAILQ_ENTRY(client) lru; /* most recently heard first */
+	TAILQ_ENTRY(client) of_asker;
+	struct asker *asker; /* NULL: it came with the endpoint and has not asked here yet */
 	flip_addr addr;
 	uint64_t heard_us;
 	struct rpc_window window;
@@ -67,6 +77,7 @@ struct serve {
 	struct timer timer;
 	struct rpc_ep *ep;
 	struct client *client;
+	struct asker *asker; /* while it is held */
 	uint64_t id, tid;
 	uint32_t messid;
 	bool replied, busy, cancelled;
@@ -97,7 +108,7 @@ struct rpc_ep {
 	uint64_t tid; /* of the last transaction */
 	unsigned n_held, n_serves, n_ports;
 	TAILQ_HEAD(trans_queue, trans) trans;
-	struct htab trans_by_tid, clients;
+	struct htab trans_by_tid, clients, askers;
 	TAILQ_HEAD(client_lru, client) client_lru;
 	LIST_HEAD(, port) ports;
 	LIST_HEAD(, ack) acks;
@@ -148,6 +159,17 @@ void client_flush_acks(struct rpc *r, struct rpc_ep *ep);
 /* Tells a server that its client has lost interest. */
 void trans_signal(struct rpc *r, struct trans *t);
 void ack_drop(struct rpc *r, struct ack *a);
+
+/* asker.c */
+/* The account of a user of a host at an endpoint; makes one. */
+struct asker *asker_get(struct rpc_ep *ep, uint32_t loc, uint32_t uid);
+void asker_reap(struct rpc_ep *ep, struct asker *a);
+/* Whether a window for one more client of his may be made; forgets one that he has left alone for long. */
+bool asker_has_room(struct rpc *r, struct rpc_ep *ep, struct asker *a);
+void asker_add_client(struct asker *a, struct client *c);
+void asker_drop_client(struct rpc_ep *ep, struct client *c);
+void asker_hold(struct asker *a, struct serve *s);
+void asker_unhold(struct rpc_ep *ep, struct serve *s);
 
 /* server.c */
 struct client *client_find(struct rpc_ep *ep, flip_addr addr);

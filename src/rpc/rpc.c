@@ -24,6 +24,7 @@ void rpc_config_default(struct rpc_config *c)
 		.tries = 10,
 		.held_max = 4096,
 		.clients_max = 16384,
+		.share = 4,
 	};
 	flip_config_default(&c->flip);
 }
@@ -228,6 +229,7 @@ static void ep_free(struct rpc *r, struct rpc_ep *ep)
 		client_drop(r, ep, TAILQ_FIRST(&ep->client_lru));
 	htab_done(&ep->trans_by_tid);
 	htab_done(&ep->clients);
+	htab_done(&ep->askers);
 	htab_del(&r->owned, &ep->node);
 	LIST_REMOVE(ep, list);
 	flip_ep_free(r->flip, ep->flip);

@@ -56,6 +56,7 @@ struct rpc_config {
 	unsigned tries;	      /* unanswered questions before a transaction is given up */
 	unsigned held_max;    /* requests an endpoint holds */
 	unsigned clients_max; /* windows an endpoint keeps */
+	unsigned share;	      /* no user of a host gets more than 1/share of either */
 };
 
 struct rpc_stats {

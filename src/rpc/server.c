@@ -41,6 +41,7 @@ void client_drop(struct rpc *r, struct rpc_ep *ep, struct client *c)
 {
 	while (!LIST_EMPTY(&c->serves))
 		serve_drop(r, LIST_FIRST(&c->serves));
+	asker_drop_client(ep, c);
 	htab_del(&ep->clients, &c->node);
 	TAILQ_REMOVE(&ep->client_lru, c, lru);
 	free(c);
@@ -99,6 +100,7 @@ void serve_drop(struct rpc *r, struct serve *s)
 	s->ep->n_serves--;
 	if (held(s))
 		s->ep->n_held--;
+	asker_unhold(s->ep, s);
 	buf_unref(s->body.buf);
 	free(s);
 }
@@ -135,6 +137,12 @@ void serve_adopt(struct rpc *r, struct serve *s, struct client *c, struct rpc_ep
 	if (held(s)) {
 		s->ep->n_held--;
 		ep->n_held++;
+	}
+	if (s->asker) {
+		struct asker *a = asker_get(ep, s->asker->loc, s->asker->uid);
+
+		asker_unhold(s->ep, s);
+		asker_hold(a, s);
 	}
 	s->ep = ep;
 	s->client = c;
@@ -182,6 +190,7 @@ int rpc_reply(struct rpc *r, const void *owner, uint64_t id, const struct rpc_bo
 		return -ENOENT;
 	s->replied = true;
 	s->ep->n_held--;
+	asker_unhold(s->ep, s);
 	s->body = *body;
 	buf_ref(body->buf);
 	send_reply(r, s);
@@ -250,20 +259,29 @@ static void begin(struct rpc *r, struct rpc_ep *ep, struct client *c, const stru
 	struct rpc_request req = {
 		.client = d->src, .loc = d->loc, .port = h->port, .uid = h->uid, .gid = h->gid
 	};
+	struct asker *a = NULL;
+	struct serve *s;
 	struct port *p;
 
 	LIST_FOREACH (p, &ep->ports, ep_list) {
 		if (!memcmp(&p->port, &h->port, sizeof(p->port)))
 			break;
 	}
-	if (!p || !ep->owner || ep->n_held >= r->config.held_max || !r->ops->room(r->ctx, ep->owner, body->len)) {
+	if (p)
+		a = asker_get(ep, d->loc, h->uid);
+	if (!p || !ep->owner || ep->n_held >= r->config.held_max ||
+	    a->n_held >= r->config.held_max / r->config.share || !r->ops->room(r->ctx, ep->owner, body->len)) {
 		r->stats.full += p != NULL;
 		answer(r, ep, d, h->tid, RPC_NAK, p ? RPC_WHY_FULL : RPC_WHY_PORT);
+		if (a)
+			asker_reap(ep, a);
 		return;
 	}
 	rpc_window_mark(&c->window, h->tid);
 	ep->n_held++;
-	req.id = serve_new(r, ep, c, h->tid, 0)->id;
+	s = serve_new(r, ep, c, h->tid, 0);
+	asker_hold(a, s);
+	req.id = s->id;
 	req.body = *body;
 	r->ops->request(r->ctx, ep->owner, ep->number, &req);
 }
@@ -301,20 +319,50 @@ static void on_question(struct rpc *r, struct rpc_ep *ep, struct client *c, cons
 		answer(r, ep, d, h->tid, RPC_FAIL, 0);
 }
 
+/* There is a window for who sends a request, and it is on its user's account. */
+static bool known_client(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, const struct rpc_hdr *h,
+			 struct client **c)
+{
+	struct asker *a;
+
+	if (*c && (*c)->asker)
+		return true;
+	a = asker_get(ep, d->loc, h->uid);
+	a->n_held++; /* windows that make room may be his last */
+	if (!*c && asker_has_room(r, ep, a))
+		*c = client_new(r, ep, d->src);
+	a->n_held--;
+	if (*c)
+		asker_add_client(a, *c);
+	else
+		asker_reap(ep, a);
+	return *c != NULL;
+}
+
+static void heard(struct rpc *r, struct rpc_ep *ep, struct client *c)
+{
+	c->heard_us = r->now_us;
+	TAILQ_REMOVE(&ep->client_lru, c, lru);
+	TAILQ_INSERT_HEAD(&ep->client_lru, c, lru);
+	if (c->asker) {
+		TAILQ_REMOVE(&c->asker->clients, c, of_asker);
+		TAILQ_INSERT_HEAD(&c->asker->clients, c, of_asker);
+	}
+}
+
 void server_message(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery *d, const struct rpc_hdr *h,
 		    const struct rpc_body *body)
 {
 	struct client *c = client_find(ep, d->src);
 	struct serve *s;
 
-	if (!c && h->type == RPC_REQUEST && !(c = client_new(r, ep, d->src))) {
+	if (h->type == RPC_REQUEST && !known_client(r, ep, d, h, &c)) {
+		r->stats.full++;
 		answer(r, ep, d, h->tid, RPC_NAK, RPC_WHY_FULL);
 		return;
 	}
 	if (c) {
-		c->heard_us = r->now_us;
-		TAILQ_REMOVE(&ep->client_lru, c, lru);
-		TAILQ_INSERT_HEAD(&ep->client_lru, c, lru);
+		heard(r, ep, c);
 		release(r, c, h->acked);
 	}
 	switch (h->type) {
