@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "image/decode.h"
 #include "mover/image.h"
 #include "mover/mover.h"
 #include "state/clock.h"
@@ -34,12 +35,19 @@ int destination_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Go
 		      struct err *e)
 {
 	const Godwit__Mover__CheckDestination *ask = in->check_destination;
-	Godwit__Ckpt__Requirements *q =
-		godwit__ckpt__requirements__unpack(NULL, ask->requirements.len, ask->requirements.data);
+	ProtobufCMessage *msg = NULL;
+	Godwit__Ckpt__Requirements *q;
 	int err;
 
-	if (!q)
-		return err_set(e, -EPROTO, "the requirements are not a message");
+	if (m->to.decoder)
+		return err_set(e, -EALREADY, "this mover has a job already");
+	err = decoder_start(&m->to.decoder, e);
+	if (!err)
+		err = decoder_take(m->to.decoder, DECODE_REQUIREMENTS, ask->requirements.data,
+				   ask->requirements.len, &msg, e);
+	if (err < 0)
+		return err;
+	q = (Godwit__Ckpt__Requirements *)msg;
 	m->to.scratch = xstrdup(ask->scratch);
 	m->to.d = (struct state_target) { .proc = -EBADF,
 					  .pidfd = -EBADF,
@@ -114,17 +122,11 @@ static int open_blank(struct mover *m, const Godwit__Mover__Restore *ask, struct
 
 static int receive_job(struct mover *m, enum frame frame, Godwit__Ckpt__Job **ret, struct err *e)
 {
-	ProtobufCMessage *msg = NULL;
 	Godwit__Ckpt__Job *job;
-	int err = frame_expect(m, frame, &godwit__ckpt__job__descriptor, &msg, e);
+	int err = frame_expect_job(m, frame, &job, e);
 
 	if (err < 0)
 		return err;
-	job = (Godwit__Ckpt__Job *)msg;
-	if (job->n_processes != 1 || !job->processes[0]->n_threads) {
-		godwit__ckpt__job__free_unpacked(job, NULL);
-		return err_set(e, -EPROTO, "the job has %zu processes", job->n_processes);
-	}
 	*ret = job;
 	m->to.d.job = job;
 	m->to.d.process = job->processes[0];
@@ -134,7 +136,7 @@ static int receive_job(struct mover *m, enum frame frame, Godwit__Ckpt__Job **re
 
 static int prepare(struct mover *m, struct err *e)
 {
-	struct file_io io = { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	struct file_io io = frame_file_io(m);
 	int err = stream_accept(m->to.listener, m->to.key, m->to.sealed, STREAM_NEVER, m->control, &m->stream, e);
 
 	fd_close(&m->to.listener);
@@ -155,10 +157,10 @@ static int prepare(struct mover *m, struct err *e)
 
 static int move(struct mover *m, struct err *e)
 {
-	struct file_io io = { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	struct file_io io = frame_file_io(m);
 	int err = receive_job(m, FRAME_CHECKPOINT, &m->to.final, e);
 
-	timing_start(&m->timings);
+	timing_add(&m->timings, "decode");
 	if (err < 0)
 		return err;
 	m->to.d.early = m->to.early;
@@ -246,6 +248,7 @@ void destination_done(struct mover *m)
 		return;
 	kill_blank(m); /* what is half built must not run when it is let go */
 	image_save_done(m);
+	decoder_free(m->to.decoder);
 	remote_done(&m->remote);
 	file_target_done(&m->to.d);
 	memory_target_free(m->to.d.mm);

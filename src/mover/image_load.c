@@ -105,7 +105,7 @@ int image_load(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__M
 int image_introduce(struct mover *m, struct err *e)
 {
 	const Godwit__Ckpt__Job *job = image_job(m->from.image);
-	struct file_io io = { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	struct file_io io = frame_file_io(m);
 	struct file_parts kept = { job->contents, job->n_contents };
 	int err = stream_send_msg(m->stream, FRAME_DESCRIPTION, &m->from.early->base, e);
 
@@ -151,7 +151,7 @@ int image_send(struct mover *m, struct err *e)
 {
 	static const uint8_t end[CHUNK_HEAD_LEN];
 	const Godwit__Ckpt__Job *job = image_job(m->from.image);
-	struct file_io io = { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	struct file_io io = frame_file_io(m);
 	struct file_parts late = { job->late, job->n_late };
 	int err = send_checkpoint(m, e);
 

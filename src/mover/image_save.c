@@ -296,7 +296,7 @@ static int write_image(struct mover *m, struct err *e)
 
 static int receive(struct mover *m, struct file_parts *kept, struct file_parts *late, struct err *e)
 {
-	struct file_io io = { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
+	struct file_io io = frame_file_io(m);
 	int err = stream_accept(m->to.listener, m->to.key, m->to.sealed, STREAM_NEVER, m->control, &m->stream, e);
 
 	if (!err)

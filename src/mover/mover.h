@@ -12,6 +12,7 @@
 #include "memory/memory.h"
 #include "memory/stream.h"
 #include "mover.pb-c.h"
+#include "state/file.h"
 #include "state/state.h"
 
 /*
@@ -29,7 +30,8 @@ enum frame {
 	FRAME_PREPARED,	       /* empty */
 	FRAME_CHECKPOINT,      /* ckpt.Job */
 	FRAME_READY,	       /* mover.Ready */
-	FRAME_FAILED,	       /* mover.Failed, either way: the other side's reason */
+	/* mover.Failed, either way: the other side's reason. No length of what is said about files in between. */
+	FRAME_FAILED = FILE_FRAME_FAILED,
 };
 #define FRAME_JOB_MAX (64u << 20)
 
@@ -69,6 +71,7 @@ struct mover {
 
 	struct {
 		struct state_target d;
+		struct decoder *decoder; /* for all that the source sends: image/decode.h */
 		int listener;
 		uint8_t key[STREAM_KEY_LEN];
 		bool sealed;
@@ -113,9 +116,10 @@ int control_fail(struct mover *m, const struct err *why, struct err *e) must_che
 /* Waits for one kind of frame; a FAILED of the other side becomes the error. */
 int frame_expect(struct mover *m, enum frame what, const ProtobufCMessageDescriptor *d, ProtobufCMessage **ret,
 		 struct err *e) must_check;
+/* A job, at the destination: decoded, and judged, in the decoder's cell. */
+int frame_expect_job(struct mover *m, enum frame what, Godwit__Ckpt__Job **ret, struct err *e) must_check;
 void frame_fail(struct mover *m, const struct err *why);
-int frame_file_send(void *ctx, const void *buf, size_t len, struct err *e);
-int frame_file_recv(void *ctx, void *buf, size_t len, struct err *e);
+struct file_io frame_file_io(struct mover *m);
 
 /* --- timings: what took how long, for the report --- */
 void timing_start(struct timings *t);

@@ -22,11 +22,6 @@
 #define UNTRACED_US 500000u
 #define TELL_US 100000u /* between two words about progress */
 
-static struct file_io file_io(struct mover *m)
-{
-	return (struct file_io) { .ctx = m, .send = frame_file_send, .recv = frame_file_recv };
-}
-
 /* --- check --- */
 
 /* What keeps us from even looking further. */
@@ -171,7 +166,7 @@ static int describe(struct mover *m, struct err *e)
 static int introduce(struct mover *m, struct err *e)
 {
 	struct state_source *s = &m->from.s;
-	struct file_io io = file_io(m);
+	struct file_io io = frame_file_io(m);
 	int err = describe(m, e);
 
 	if (!err)
@@ -315,7 +310,7 @@ static void tell_progress(void *arg, const struct memory_stats *stats)
 static int send_all(struct mover *m, struct err *e)
 {
 	struct state_source *s = &m->from.s;
-	struct file_io io = file_io(m);
+	struct file_io io = frame_file_io(m);
 	int err = stream_send_msg(m->stream, FRAME_CHECKPOINT, &m->from.final->base, e);
 
 	timing_add(&m->timings, "checkpoint");

@@ -30,7 +30,11 @@ struct file_io {
 	void *ctx;
 	int (*send)(void *ctx, const void *buf, size_t len, struct err *e);
 	int (*recv)(void *ctx, void *buf, size_t len, struct err *e);
+	struct decoder *decoder; /* where what comes is decoded (image/decode.h); NULL: here */
+	/* FILE_FRAME_FAILED came in place of a length: says why the other side has given up. May be NULL. */
+	int (*failed)(void *ctx, struct err *e);
 };
+#define FILE_FRAME_FAILED 0x6c696166u
 
 /* --- source --- */
 

@@ -25,6 +25,8 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "image/decode.h"
+#include "image/scan.h"
 #include "state/file.h"
 #include "state/confine.h"
 #include "state/file_table.h"
@@ -56,6 +58,8 @@ int file_frame_recv(const struct file_io *io, uint8_t **ret, size_t *ret_len, st
 	if (r < 0)
 		return r;
 	len = (size_t)head[0] | (size_t)head[1] << 8 | (size_t)head[2] << 16 | (size_t)head[3] << 24;
+	if (len == FILE_FRAME_FAILED && io->failed)
+		return io->failed(io->ctx, e);
 	if (len > FILE_FRAME_MAX)
 		return err_set(e, -EBADMSG, "the other side's message about files is too long");
 	msg = xmalloc(len + 1);
@@ -64,6 +68,24 @@ int file_frame_recv(const struct file_io *io, uint8_t **ret, size_t *ret_len, st
 		return r;
 	*ret = steal_ptr(&msg);
 	*ret_len = len;
+	return 0;
+}
+
+int file_part_decode(const struct file_io *io, const uint8_t *msg, size_t len, Godwit__Ckpt__FilePart **ret,
+		     struct err *e)
+{
+	const ProtobufCMessageDescriptor *d = &godwit__ckpt__file_part__descriptor;
+	ProtobufCMessage *part = NULL;
+	int r = io->decoder ? decoder_take(io->decoder, DECODE_FILE_PART, msg, len, &part, e)
+			    : message_scan(d, msg, len, SCAN_ROOM, false, e);
+
+	if (r < 0)
+		return r;
+	if (!io->decoder)
+		part = protobuf_c_message_unpack(d, NULL, len, msg);
+	if (!part)
+		return err_set(e, -EBADMSG, "the source's message about a file is garbled");
+	*ret = (Godwit__Ckpt__FilePart *)part;
 	return 0;
 }
 
@@ -231,6 +253,9 @@ int file_carry_serve(struct state_source *s, const struct file_io *io, struct er
 
 	if (r < 0)
 		return r;
+	r = message_scan(&godwit__ckpt__file_wants__descriptor, msg, len, SCAN_ROOM, false, e);
+	if (r < 0)
+		return err_wrap(e, "the destination's question about files");
 	wants = godwit__ckpt__file_wants__unpack(NULL, len, msg);
 	if (!wants)
 		return err_set(e, -EBADMSG, "the destination's question about files is garbled");
@@ -586,9 +611,9 @@ static int take_parts(struct state_target *d, const struct file_io *io, struct e
 
 		if (r < 0)
 			return r;
-		part = godwit__ckpt__file_part__unpack(NULL, len, msg);
-		if (!part)
-			return err_set(e, -EBADMSG, "the source's message about a file is garbled");
+		r = file_part_decode(io, msg, len, &part, e);
+		if (r < 0)
+			return r;
 		end = part->end;
 		r = end ? 0 : take_part(d, part, e);
 		godwit__ckpt__file_part__free_unpacked(part, NULL);

@@ -12,6 +12,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "image/scan.h"
 #include "state/file.h"
 #include "state/file_table.h"
 #include "state/file_target.h"
@@ -46,9 +47,9 @@ static int take_parts(const struct file_io *io, Godwit__Ckpt__FilePart ***list, 
 
 		if (r < 0)
 			return r;
-		part = godwit__ckpt__file_part__unpack(NULL, len, msg);
-		if (!part)
-			return err_set(e, -EBADMSG, "the source's message about a file is garbled");
+		r = file_part_decode(io, msg, len, &part, e);
+		if (r < 0)
+			return r;
 		if (part->end) {
 			godwit__ckpt__file_part__free_unpacked(part, NULL);
 			return 0;
@@ -165,6 +166,9 @@ int file_image_serve(const Godwit__Ckpt__Job *early, const struct file_parts *ke
 
 	if (r < 0)
 		return r;
+	r = message_scan(&godwit__ckpt__file_wants__descriptor, msg, len, SCAN_ROOM, false, e);
+	if (r < 0)
+		return err_wrap(e, "the destination's question about files");
 	wants = godwit__ckpt__file_wants__unpack(NULL, len, msg);
 	if (!wants)
 		return err_set(e, -EBADMSG, "the destination's question about files is garbled");

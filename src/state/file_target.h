@@ -98,6 +98,9 @@ int file_carry_answer(const struct file_io *io, const Godwit__Ckpt__FileWant *w,
 		      struct err *e) must_check;
 int file_frame_send(const struct file_io *io, const void *msg, size_t len, struct err *e) must_check;
 int file_frame_recv(const struct file_io *io, uint8_t **ret, size_t *ret_len, struct err *e) must_check;
+/* What it holds, if it is a part of a file. */
+int file_part_decode(const struct file_io *io, const uint8_t *msg, size_t len, Godwit__Ckpt__FilePart **ret,
+		     struct err *e) must_check;
 int file_homes_settle(struct state_target *d, struct err *e) must_check;
 
 /* file_open.c: makes targets of what d->job says */

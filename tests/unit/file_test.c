@@ -307,7 +307,7 @@ static int destination(struct fixture *f, int sock, uint32_t id, struct carry *c
 				  .carry = c->carry_written,
 				  .scratch = f->dir,
 				  .problems = &f->problems };
-	struct file_io io = { &sock, io_send, io_recv };
+	struct file_io io = { .ctx = &sock, .send = io_send, .recv = io_recv };
 	struct err e = { 0 };
 	char buf[64] = "";
 	int fd;
@@ -332,7 +332,7 @@ static int destination(struct fixture *f, int sock, uint32_t id, struct carry *c
 static void carry(struct fixture *f, int fd, struct carry *c)
 {
 	int pair[2], status;
-	struct file_io io = { &pair[0], io_send, io_recv };
+	struct file_io io = { .ctx = &pair[0], .send = io_send, .recv = io_recv };
 	struct file_entry *seen_entry;
 	struct err e = { 0 };
 	struct stat st;
