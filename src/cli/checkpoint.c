@@ -71,8 +71,7 @@ static int show(const struct args *a, const char *path, const cli_reply *reply)
 		return cli_print_json(json_pack("{s:s, s:s, s:s, s:I, s:I, s:I, s:I, s:I}", "job", x->job, "host",
 						x->source, "image", path, "freeze_us", (json_int_t)x->freeze_us,
 						"total_us", (json_int_t)x->total_us, "bytes", (json_int_t)x->bytes,
-						"pages", (json_int_t)x->pages, "written",
-						(json_int_t)x->written));
+						"pages", (json_int_t)x->pages, "written", (json_int_t)x->written));
 	printf("%s: %s of memory in %s on %s, stopped for %s\n", x->job, cli_size(x->bytes, bytes), path,
 	       x->source, cli_time(x->freeze_us, freeze));
 	return CLI_OK;

@@ -103,6 +103,23 @@ int contents_get(const struct contents *c, const Godwit__Image__Image *m, uint64
 /* Writes the hashes behind the contents; fills m->hash and m->hashes. Sends the contents to the disk meanwhile. */
 int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e) must_check;
 
+/* --- place.c --- */
+
+/* Where an image goes, and the directory in which it grows until then. */
+struct place {
+	char *path;
+	const char *last; /* of path: its last component */
+	bool replace;
+	int parent, dir;
+	char temporary[64]; /* dir's name in parent, "" once it is gone */
+};
+
+int place_open(struct place *p, const char *path, bool replace, struct err *e) must_check;
+/* All of it is on the disk: the directory takes its place. */
+int place_take(struct place *p, struct err *e) must_check;
+/* Removes what did not get there. */
+void place_done(struct place *p);
+
 /* --- check.c --- */
 
 /* Is what a file says of itself possible? `size`: of the file. */

@@ -1,18 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Writing an image. Everything goes into a directory of its own beside the final place, is synced, and takes that
- * place by one rename. Of a file, page contents come first (contents.c), then their hashes, notes and program
- * headers, whose number is known by then; the ELF header is written last, so that a file that was left behind is
- * not a core.
+ * Writing an image. Everything goes into a directory of its own (place.c). Of a file, page contents come first
+ * (contents.c), then their hashes, notes and program headers, whose number is known by then; the ELF header is
+ * written last, so that a file that was left behind is not a core.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -23,10 +18,7 @@
 struct core_out;
 
 struct image_writer {
-	char *path;
-	const char *last; /* of path: its last component */
-	int parent, dir;
-	char temporary[64]; /* name in parent, "" once it is gone */
+	struct place place;
 	unsigned flags;
 	char *name, *host;
 	uint32_t n; /* processes so far */
@@ -46,56 +38,6 @@ struct core_out {
 	struct segments segments;
 };
 
-/* --- the directory --- */
-
-static int open_parent(struct image_writer *w, struct err *e)
-{
-	char *slash;
-	_cleanup_free_ char *parent = NULL;
-	size_t len = strlen(w->path);
-
-	while (len > 1 && w->path[len - 1] == '/')
-		w->path[--len] = '\0';
-	slash = strrchr(w->path, '/');
-	parent = slash ? strndup(w->path, MAX((size_t)(slash - w->path), (size_t)1)) : xstrdup(".");
-	w->last = slash ? slash + 1 : w->path;
-	if (!*w->last || !strcmp(w->last, ".") || !strcmp(w->last, ".."))
-		return err_set(e, -EINVAL, "%s: not a name for an image", w->path);
-	w->parent = open(parent, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	return w->parent < 0 ? err_errno(e, "cannot open %s", parent) : 0;
-}
-
-/* Only an image is replaced. */
-static int check_place(struct image_writer *w, struct err *e)
-{
-	struct image *old = NULL;
-	struct stat st;
-	int err;
-
-	if (fstatat(w->parent, w->last, &st, AT_SYMLINK_NOFOLLOW) < 0)
-		return errno == ENOENT ? 0 : err_errno(e, "cannot look at %s", w->path);
-	if (!(w->flags & IMAGE_REPLACE))
-		return err_set(e, -EEXIST, "%s exists", w->path);
-	err = image_open(w->path, &old, e);
-	image_close(old);
-	return err < 0 ? err_wrap(e, "not replaced") : 0;
-}
-
-static int make_temporary(struct image_writer *w, struct err *e)
-{
-	for (unsigned tries = 0; tries < 16; tries++) {
-		(void)snprintf(w->temporary, sizeof w->temporary, ".godwit-image-%08x", randombytes_random());
-		if (mkdirat(w->parent, w->temporary, 0700) == 0) {
-			w->dir = openat(w->parent, w->temporary, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-			return w->dir < 0 ? err_errno(e, "cannot open %s", w->temporary) : 0;
-		}
-		if (errno != EEXIST)
-			break;
-	}
-	w->temporary[0] = '\0';
-	return err_errno(e, "cannot make a directory beside %s", w->path);
-}
-
 static void drop_writer(struct image_writer **w)
 {
 	image_writer_free(*w);
@@ -107,18 +49,13 @@ int image_create(const char *path, unsigned flags, const char *name, const char 
 	__attribute__((cleanup(drop_writer))) struct image_writer *w = xcalloc(1, sizeof *w);
 	int err;
 
-	w->parent = w->dir = -EBADF;
+	w->place = (struct place) { .parent = -EBADF, .dir = -EBADF };
 	w->flags = flags;
-	w->path = xstrdup(path);
 	w->name = xstrdup(name ? name : "");
 	w->host = xstrdup(host ? host : "");
 	if (sodium_init() < 0)
 		return err_set(e, -EIO, "libsodium does not start");
-	err = open_parent(w, e);
-	if (!err)
-		err = check_place(w, e);
-	if (!err)
-		err = make_temporary(w, e);
+	err = place_open(&w->place, path, flags & IMAGE_REPLACE, e);
 	if (err < 0)
 		return err;
 	w->buf = xmalloc(IMAGE_CHUNK_MAX);
@@ -194,8 +131,8 @@ static int open_core(struct image_writer *w, int32_t pid, struct err *e)
 	int fd;
 
 	(void)snprintf(name, sizeof name, "%d.core", pid);
-	fd = openat(w->dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-	return fd < 0 ? err_errno(e, "cannot make %s/%s", w->path, name) : fd;
+	fd = openat(w->place.dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	return fd < 0 ? err_errno(e, "cannot make %s/%s", w->place.path, name) : fd;
 }
 
 static int check_process(const struct core_out *c, const struct image_process *p, struct err *e)
@@ -379,7 +316,7 @@ static int finish_core(struct core_out *c, struct err *e)
 	struct segments *s = &c->segments;
 	Elf64_Phdr note = { .p_type = PT_NOTE, .p_align = 4 };
 	Elf64_Shdr section = { .sh_info = (uint32_t)s->n + 1 };
-	uint64_t notes_at, phoff, shoff;
+	uint64_t notes_at = 0, phoff = 0, shoff = 0;
 	Elf64_Ehdr head;
 	int err = contents_hashes(&c->contents, c->message, e);
 
@@ -411,40 +348,6 @@ static int finish_core(struct core_out *c, struct err *e)
 	return err < 0 ? err_code(e, err, "cannot write process %d", c->pid) : 0;
 }
 
-static void remove_tree(int parent, const char *name)
-{
-	int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
-	struct dirent *entry;
-
-	if (!dir) {
-		fd_close(&fd);
-		return;
-	}
-	while ((entry = readdir(dir)))
-		if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-			(void)unlinkat(fd, entry->d_name, 0);
-	(void)closedir(dir);
-	(void)unlinkat(parent, name, AT_REMOVEDIR);
-}
-
-/* The old image, if there is one, ends up under the temporary name. */
-static int take_place(struct image_writer *w, struct err *e)
-{
-	unsigned how = w->flags & IMAGE_REPLACE ? RENAME_EXCHANGE : RENAME_NOREPLACE;
-	long err = syscall(SYS_renameat2, w->parent, w->temporary, w->parent, w->last, how);
-
-	if (err < 0 && how == RENAME_EXCHANGE && errno == ENOENT)
-		err = syscall(SYS_renameat2, w->parent, w->temporary, w->parent, w->last, RENAME_NOREPLACE);
-	else if (err == 0 && how == RENAME_EXCHANGE)
-		remove_tree(w->parent, w->temporary);
-	if (err < 0)
-		return err_errno(e, "cannot put the image at %s", w->path);
-	w->temporary[0] = '\0';
-	w->committed = true;
-	return fsync(w->parent) < 0 ? err_errno(e, "cannot sync the directory of %s", w->path) : 0;
-}
-
 int image_commit(struct image_writer *w, struct err *e)
 {
 	int err = 0;
@@ -455,9 +358,10 @@ int image_commit(struct image_writer *w, struct err *e)
 		w->cores[i]->message->of = w->n;
 		err = finish_core(w->cores[i], e);
 	}
-	if (!err && fsync(w->dir) < 0)
-		err = err_errno(e, "cannot sync %s", w->path);
-	return err ? err : take_place(w, e);
+	if (!err)
+		err = place_take(&w->place, e);
+	w->committed = !err;
+	return err;
 }
 
 uint64_t image_written(const struct image_writer *w)
@@ -485,13 +389,9 @@ void image_writer_free(struct image_writer *w)
 		return;
 	for (uint32_t i = 0; i < w->n; i++)
 		free_core(w->cores[i]);
-	if (w->temporary[0])
-		remove_tree(w->parent, w->temporary);
-	fd_close(&w->dir);
-	fd_close(&w->parent);
+	place_done(&w->place);
 	free(w->cores);
 	free(w->buf);
-	free(w->path);
 	free(w->name);
 	free(w->host);
 	free(w);

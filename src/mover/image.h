@@ -10,7 +10,8 @@
  * is the one that hosts have, and does not know the difference. Both run with the rights of whoever asked.
  */
 
-/* To the destination: everything from the connection to READY, when the job may go on; and what can wait until then.
+/* To the destination: everything from the connection to READY, when the job may go on; and what can wait until
+ * then.
  */
 stage_fn image_save, image_keep;
 void image_save_done(struct mover *m);

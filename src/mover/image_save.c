@@ -4,8 +4,8 @@
  * migration would send and says READY; pages go straight to their place in the image's file, into the page cache.
  * image_keep does what can wait: hashes, the disk, the name.
  *
- * To be compressed, pages are put aside first, in a file without a name beside the image: that they fit on the disk
- * is then certain while the job can still go on, and compressing can wait, too.
+ * To be compressed, pages are put aside first, in a file without a name beside the image: that they fit on the
+ * disk is then certain while the job can still go on, and compressing can wait, too.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -34,10 +34,10 @@ struct image_out {
 	uid_t uid;
 	gid_t gid;
 	struct mover *saver;
-	int streams;	/* a ckpt.Streams */
-	bool keeping;	/* it is being put on the disk */
-	bool kept;	/* it is there */
-	bool released;	/* the job is none of our business any more */
+	int streams;   /* a ckpt.Streams */
+	bool keeping;  /* it is being put on the disk */
+	bool kept;     /* it is there */
+	bool released; /* the job is none of our business any more */
 	uint64_t written;
 };
 
@@ -237,8 +237,7 @@ void image_out_ready(struct migration_out *m)
 	struct image_out *i = m->image;
 
 	s.shepherd = m->streams;
-	if (i->streams < 0 || append(i, &s) < 0 ||
-	    mover_say(i->saver, MOVER_KIND(KEEP), &q, &i->streams, 1) < 0) {
+	if (i->streams < 0 || append(i, &s) < 0 || mover_say(i->saver, MOVER_KIND(KEEP), &q, &i->streams, 1) < 0) {
 		out_fail(m, -EIO, "cannot talk to the mover that writes the image");
 		return;
 	}

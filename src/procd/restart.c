@@ -516,8 +516,7 @@ static void load(struct restart *s)
 	}
 	load.path = q->path;
 	s->streams_file = memfd_create("godwit-streams", MFD_CLOEXEC);
-	if (s->streams_file < 0 ||
-	    mover_say(s->loader, MOVER_KIND(LOAD), &load, &s->streams_file, 1) < 0)
+	if (s->streams_file < 0 || mover_say(s->loader, MOVER_KIND(LOAD), &load, &s->streams_file, 1) < 0)
 		fail(s, -EIO, "cannot talk to the mover", NULL);
 }
 

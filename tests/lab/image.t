@@ -96,6 +96,24 @@ check "that says so" grep -q "No space" "$work/err"
 check "and leaves nothing" [ -z "$(on h1 ls -A "$work/small")" ]
 counts_on h1 again
 check "while the job goes on" [ $? = 0 ]
+on h1 umount "$work/small"
+# Room for one, but not for two.
+on h1 mount -t tmpfs -o size=$(($(du -sk "$work/image" | cut -f 1) * 3 / 2))k none "$work/small"
+on h1 godwit checkpoint again "$work/small/image" >/dev/null && on h1 godwit image verify "$work/small/image"
+check "on a disk that has room for one image there is one" [ $? = 0 ]
+sum=$(on h1 sh -c "cat '$work/small/image'/* | md5sum")
+on h1 godwit checkpoint --force --kill again "$work/small/image" 2>/dev/null
+check "but no second one" [ $? = 1 ]
+check "the first stays what it was" [ "$(on h1 sh -c "cat '$work/small/image'/* | md5sum")" = "$sum" ]
+counts_on h1 again
+check "and the job goes on, though it was to be killed" [ $? = 0 ]
+lab restart h1 procd -k -e GODWIT_DIE_AT=keep:destination
+counts_on h1 again && on h1 godwit checkpoint --kill again "$work/image6" 2>"$work/err"
+check "a writer that dies is an error" [ $? = 1 ]
+check "that says so" grep -q "died" "$work/err"
+counts_on h1 again
+check "and the job goes on" [ $? = 0 ]
+lab restart h1 procd
 
 printf x | dd of="$work/image/2.core" bs=1 seek=8192 conv=notrunc 2>/dev/null
 on h1 godwit restart --name bad "$work/image" 2>"$work/err"
@@ -118,5 +136,66 @@ on h1 $as_nobody godwit restart --name root2 "$work/image2" 2>"$work/err"
 check "but not of one that was root's" [ $? != 0 ]
 job_lives h1 root2
 check "nor is anything left of the attempt" [ $? != 0 ]
+
+# Input that it has not read, half a line included, and what its terminal is set to. Waits for input before it says so,
+# and for a file before it reads.
+typed='import fcntl, os, struct, sys, termios, time
+if sys.argv[3] == "quiet":
+    t = termios.tcgetattr(0)
+    t[3] &= ~termios.ECHO
+    t[6][termios.VERASE] = b"%"
+    termios.tcsetattr(0, termios.TCSANOW, t)
+print("ready", flush=True)
+while struct.unpack("i", fcntl.ioctl(0, termios.FIONREAD, bytes(4)))[0] < int(sys.argv[1]):
+    time.sleep(0.02)
+print("ahead", flush=True)
+while not os.path.exists(sys.argv[2]):
+    time.sleep(0.02)
+if sys.argv[3] == "quiet":
+    t = termios.tcgetattr(0)
+    print("terminal", not t[3] & termios.ECHO, t[6][termios.VERASE], os.get_terminal_size(0), flush=True)
+for line in sys.stdin:
+    print("got", line.strip(), flush=True)'
+
+# logs_say HOST JOB PATTERN
+logs_say()
+{
+	for _ in $(seq 50); do
+		on "$1" godwit logs "$2" 2>/dev/null | tr -d '\r' | grep -qx -e "$3" && return 0
+		sleep 0.2
+	done
+	on "$1" godwit logs "$2" >&2
+	return 1
+}
+
+(printf 'one\ntwo\nthr'; sleep 5) | on h1 godwit run --name typed -- "$python" -c "$typed" 11 "$work/go" pipe >/dev/null 2>&1 &
+logs_say h1 typed ahead && on h1 godwit checkpoint --kill typed "$work/image4" >/dev/null
+check "a job that has unread input is written down and killed" [ $? = 0 ]
+on h2 godwit restart --name typed2 "$work/image4" >/dev/null
+check "restarted elsewhere" [ $? = 0 ]
+touch "$work/go"
+logs_say h1 typed2 "got two"
+check "it reads what was typed for the one before it" [ $? = 0 ]
+check "all of it" [ "$(on h1 godwit logs typed2 | tr '\n' ,)" = "ready,ahead,got one,got two," ]
+echo ee | on h1 timeout 20 godwit attach typed2 >"$work/out"
+check "and the rest of a line that was half there" grep -q "got three" "$work/out"
+rm "$work/go"
+
+mkfifo "$work/keys"
+script -qec "stty rows 33 cols 99; exec '$GODWIT' lab --prefix $LAB exec h1 -- godwit run --name tty -- '$python' -c '$typed' 8 '$work/go' quiet" \
+	/dev/null <"$work/keys" >"$work/out" 2>&1 &
+exec 7>"$work/keys"
+for _ in $(seq 50); do grep -q ready "$work/out" && break; sleep 0.1; done
+printf 'one\ntwo\nth' >&7
+logs_say h1 tty ahead && on h1 godwit checkpoint --kill tty "$work/image5" >/dev/null
+check "a job with a terminal is written down and killed" [ $? = 0 ]
+exec 7>&-
+on h2 godwit restart --name tty2 "$work/image5" >/dev/null
+check "restarted elsewhere" [ $? = 0 ]
+touch "$work/go"
+logs_say h1 tty2 "terminal True b'%' os.terminal_size(columns=99, lines=33)"
+check "its terminal is what it was" [ $? = 0 ]
+logs_say h1 tty2 "got two"
+check "with the lines typed ahead" [ $? = 0 ]
 
 finish

@@ -10,9 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/user.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -70,11 +72,12 @@ static void make_process(struct fixture *f, unsigned i)
 	f->memory[i].n_regions = 2;
 }
 
+/* Where fsync() costs nothing. */
 static int setup(void **state)
 {
 	struct fixture *f = xcalloc(1, sizeof *f);
 
-	(void)snprintf(f->dir, sizeof f->dir, "/tmp/godwit-image-XXXXXX");
+	(void)snprintf(f->dir, sizeof f->dir, "/dev/shm/godwit-image-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->path, sizeof f->path, "%s/image", f->dir);
 	godwit__ckpt__job__init(&f->job);
@@ -315,6 +318,98 @@ static void disk_full(void **state)
 	assert_int_equal(entries(f->dir), 1);
 }
 
+/* --- a writer dies --- */
+
+static void leftovers(void **state)
+{
+	struct fixture *f = *state;
+	char dir[160], file[192];
+	struct image_writer *w = NULL;
+	struct err e = { 0 };
+
+	(void)snprintf(dir, sizeof dir, "%s/.godwit-image-0123abcd", f->dir);
+	(void)snprintf(file, sizeof file, "%s/10.core", dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600)), 0);
+	/* One that is still being written, beside which another one is begun and ended. */
+	must(image_create(f->path, IMAGE_REPLACE, "web", "h1", &w, &e), &e);
+	assert_int_equal(access(dir, F_OK), -1);
+	must(write_image(f, f->path, 0, &e), &e);
+	assert_int_equal(entries(f->dir), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		struct image_process p = {
+			.process = &f->process[i], .extents = f->extents, .n_extents = i ? 1 : 3, .source = source
+		};
+
+		must(image_add(w, &f->job, &p, &e), &e);
+	}
+	must(image_commit(w, &e), &e);
+	image_writer_free(w);
+	check_image(f, f->path);
+	assert_int_equal(entries(f->dir), 1);
+}
+
+/* Another user's is left alone. */
+static void leftover_of_another(void **state)
+{
+	struct fixture *f = *state;
+	char dir[160];
+	struct err e = { 0 };
+
+	if (geteuid())
+		skip();
+	(void)snprintf(dir, sizeof dir, "%s/.godwit-image-0123abcd", f->dir);
+	assert_int_equal(mkdir(dir, 0700), 0);
+	assert_int_equal(chown(dir, 65534, 65534), 0);
+	must(write_image(f, f->path, 0, &e), &e);
+	assert_int_equal(access(dir, F_OK), 0);
+}
+
+/* Runs a writer until its k-th system call, which it does not do. True if it ended before that. */
+static bool write_until(struct fixture *f, unsigned k)
+{
+	pid_t pid = fork();
+	int status;
+
+	if (!pid) {
+		struct err e = { 0 };
+
+		(void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		(void)raise(SIGSTOP);
+		_exit(write_image(f, f->path, IMAGE_REPLACE, &e) < 0);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	(void)ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
+	for (unsigned stops = 0; WIFSTOPPED(status); stops++) {
+		if (stops == 2 * k + 1) /* between entry and exit: it has not begun */
+			(void)kill(pid, SIGKILL);
+		else
+			(void)ptrace(PTRACE_SYSCALL, pid, NULL, NULL);
+		assert_int_equal(waitpid(pid, &status, 0), pid);
+	}
+	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
+}
+
+/* At every instant there is an image, and what is left is gone with the next. */
+static void killed(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = { 0 };
+	unsigned k = 0, most = 0;
+
+	must(write_image(f, f->path, 0, &e), &e);
+	for (bool over = false; !over; k += most < 250 ? 11 : 1) {
+		over = write_until(f, k);
+		most = k;
+		check_image(f, f->path);
+		assert_true(entries(f->dir) <= 2);
+	}
+	print_message("# %u system calls\n", most);
+	assert_true(most > 100);
+	must(write_image(f, f->path, IMAGE_REPLACE, &e), &e);
+	assert_int_equal(entries(f->dir), 1);
+}
+
 /* --- damage --- */
 
 static off_t core_size(int fd)
@@ -420,6 +515,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(sparse, setup, teardown),
 	cmocka_unit_test_setup_teardown(replaces, setup, teardown),
 	cmocka_unit_test_setup_teardown(disk_full, setup, teardown),
+	cmocka_unit_test_setup_teardown(leftovers, setup, teardown),
+	cmocka_unit_test_setup_teardown(leftover_of_another, setup, teardown),
+	cmocka_unit_test_setup_teardown(killed, setup, teardown),
 	cmocka_unit_test_setup_teardown(truncated, setup, teardown),
 	cmocka_unit_test_setup_teardown(bits_flipped, setup, teardown),
 };
