@@ -13,7 +13,7 @@ BEGIN {
 	may["image"] = "base"
 	may["memory"] = "base inject"
 	may["state"] = "base inject image memory"
-	may["mover"] = "base inject image memory state"
+	may["mover"] = "base inject image memory state rpc lib"
 	may["shepherd"] = "base"
 	may["procd"] = "base flip rpc lib"
 	may["cli"] = "base flip rpc lib image"

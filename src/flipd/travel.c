@@ -13,12 +13,12 @@
  *   TAKE ->         does what it was told up to then,
  *                   takes all endpoints, as wholes: BUSY
  *                   <- blob
- *                                                           <- ARRIVE, from the one who rebuilds the program
- *   (nothing is sent to the program any more: what lies
+ *                                                           <- ARRIVE, from the one who rebuilds the program, with
+ *   (nothing is sent to the program any more: what lies        the unread bytes: they are written again
  *   unread in its socket is copied, and goes along)
  *                                                           <- INSTALL, from the destination's procd: endpoints
- *                                                              live here; the unread bytes and those that had not
- *                                                              been written yet come first
+ *                                                              live here; what the source had not written comes
+ *                                                              first
  *   END, moved ->   forgets it all, without a word
  *
  * From TAKE to END the connection is in the care of the one who took it (the lessee): flipd neither reads from it
@@ -262,7 +262,7 @@ void travel_lessee_gone(struct conn *lessee)
 
 /* --- destination --- */
 
-static void on_arrive(struct conn *c, const struct frame *f)
+static void on_arrive(struct conn *c, const struct frame *f, const struct rpc_body *body)
 {
 	int err = 0;
 
@@ -273,6 +273,7 @@ static void on_arrive(struct conn *c, const struct frame *f)
 	conn_done(c, f->id, err, NULL);
 	if (err)
 		return;
+	conn_output(c, body->buf->data + body->off, body->len);
 	c->token = f->client;
 	c->arriving = true;
 }
@@ -296,7 +297,7 @@ static int get_endpoints(struct conn *c, struct wire_in *w)
 	return err;
 }
 
-static int install(struct conn *c, const uint8_t *unread, size_t unread_len, const uint8_t *blob, size_t len)
+static int install(struct conn *c, const uint8_t *blob, size_t len)
 {
 	struct wire_in w = wire_in(blob, len);
 	uint32_t magic = wire_get_u32(&w), in_len, out_len;
@@ -312,7 +313,6 @@ static int install(struct conn *c, const uint8_t *unread, size_t unread_len, con
 	if (w.bad || magic != MAGIC || version != VERSION || flags & ~BLOB_GREETED)
 		return -EBADMSG;
 	/* Before the endpoints, which may have replies to hand out at once. */
-	conn_output(c, unread, unread_len);
 	conn_output(c, out, out_len);
 	err = get_endpoints(c, &w);
 	if (!err && (w.bad || w.left))
@@ -329,14 +329,13 @@ static int install(struct conn *c, const uint8_t *unread, size_t unread_len, con
 static void on_install(struct conn *from, const struct frame *f, const struct rpc_body *body)
 {
 	struct conn *c = by_token(from->d, f->client);
-	const uint8_t *p = body->buf->data + body->off;
 	int err = 0;
 
 	if (!c) {
 		err = -ENOENT;
 	} else if (!c->arrived) { /* else: once more, since the answer was lost */
 		conn_become(c, f->uid, f->gid);
-		err = f->aux > body->len ? -EBADMSG : install(c, p, f->aux, p + f->aux, body->len - f->aux);
+		err = install(c, body->buf->data + body->off, body->len);
 		/* The program finds its connection lost, as if flipd had been started anew. */
 		if (err)
 			conn_doom(c, "it did not arrive whole");
@@ -354,7 +353,7 @@ void travel_frame(struct conn *c, const struct frame *f, const struct rpc_body *
 		on_end(c, f);
 		break;
 	case FRAME_CONN_ARRIVE:
-		on_arrive(c, f);
+		on_arrive(c, f, body);
 		break;
 	case FRAME_CONN_INSTALL:
 		on_install(c, f, body);

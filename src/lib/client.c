@@ -414,21 +414,19 @@ int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, voi
 	return post_call(c, call, &f, NULL, 0);
 }
 
-int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *unread, size_t unread_len,
-		     const void *blob, size_t len, gwc_done_fn *fn, void *arg)
+int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *blob, size_t len,
+		     gwc_done_fn *fn, void *arg)
 {
-	struct iovec iov[2] = { { (void *)(uintptr_t)unread, unread_len }, { (void *)(uintptr_t)blob, len } };
-	struct frame f = {
-		.type = FRAME_CONN_INSTALL, .client = token, .uid = uid, .gid = gid, .aux = unread_len
-	};
+	struct frame f = { .type = FRAME_CONN_INSTALL, .client = token, .uid = uid, .gid = gid };
+	struct iovec iov = { (void *)(uintptr_t)blob, len };
 	struct call *call;
 
-	if (unread_len > FRAME_PAYLOAD_MAX || len > FRAME_PAYLOAD_MAX - unread_len)
+	if (len > FRAME_PAYLOAD_MAX)
 		return -EMSGSIZE;
-	f.length = (uint32_t)(unread_len + len);
+	f.length = (uint32_t)len;
 	call = call_new(c, CALL_DONE, arg);
 	call->fn.done = fn;
-	return post_call(c, call, &f, iov, 2);
+	return post_call(c, call, &f, &iov, 1);
 }
 
 int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg)

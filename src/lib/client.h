@@ -177,17 +177,17 @@ int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const stru
  * A program that moves takes its own connection along; procd sees to it, as root. At the source gwc_conn_take,
  * once the program has been stopped: `inode` is that of flipd's end of the connection (unix_diag names it). From
  * then on flipd keeps still: what is in the program's socket does not change any more, and partners hear BUSY. At
- * the destination gwc_conn_install, for the connection that has come with FRAME_CONN_ARRIVE and this token, with
- * what the program had not read yet. Then, at the source, gwc_conn_end with `moved`; without, if it did not move
- * after all. If this client goes, it did not move.
+ * the destination gwc_conn_install, for the connection that has come with FRAME_CONN_ARRIVE and this token. Then,
+ * at the source, gwc_conn_end with `moved`; without, if it did not move after all. If this client goes, it did not
+ * move.
  */
 typedef void gwc_conn_fn(void *arg, int result, uid_t uid, gid_t gid, const void *blob, size_t len);
 int gwc_conn_take(struct gwc *c, uint64_t inode, gwc_conn_fn *fn, void *arg);
 int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, void *arg);
 /* `fn` hears 0, also for one that is installed already; -ENOENT: nobody has come with that token; or what is wrong
  * with the blob, and then the program finds its connection closed. */
-int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *unread, size_t unread_len,
-		     const void *blob, size_t len, gwc_done_fn *fn, void *arg);
+int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *blob, size_t len,
+		     gwc_done_fn *fn, void *arg);
 
 /* This host and the hosts whose flipd has been heard. */
 int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg);

@@ -43,9 +43,9 @@ enum frame_type {
 	/* To flipd, from root only: a program moves, and its connection with it. See flipd/travel.c. */
 	FRAME_CONN_TAKE,    /* id, client: inode of flipd's end: DONE with the blob, aux: uid << 32 | gid */
 	FRAME_CONN_END,	    /* id, client: inode; flags: FRAME_F_MOVED, it lives elsewhere: DONE */
-	FRAME_CONN_ARRIVE,  /* id, client: token: this connection will be that of a program that arrives: DONE */
-	FRAME_CONN_INSTALL, /* id, client: token, uid, gid, aux: length of what it has not read yet,
-			     * payload: that, then the blob: DONE */
+	FRAME_CONN_ARRIVE,  /* id, client: token, payload: what the program had not read yet. This connection will
+			     * be that of a program that arrives: DONE, then the payload */
+	FRAME_CONN_INSTALL, /* id, client: token, uid, gid, payload: blob: DONE */
 	/* From flipd. */
 	FRAME_REPLY = 64, /* endpoint, id of the transaction, status, payload: user header, data */
 	FRAME_REQUEST,	  /* endpoint, id, port (put), client, uid, gid, aux: length of the host's name;

@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "image/decode.h"
+#include "mover/arrival.h"
 #include "mover/image.h"
 #include "mover/mover.h"
 #include "state/clock.h"
@@ -95,6 +96,13 @@ int destination_listen(struct mover *m, const Godwit__Mover__MoverMessage *in, G
 
 /* --- prepare, and move when the checkpoint comes --- */
 
+static int open_flip(void *ctx, const Godwit__Ckpt__FlipSocket *f, struct err *e)
+{
+	const struct mover *m = ctx;
+
+	return arrival_open(m->to.restore->restore->flip_socket, f, e);
+}
+
 static int open_blank(struct mover *m, const Godwit__Mover__Restore *ask, struct err *e)
 {
 	struct state_target *d = &m->to.d;
@@ -116,6 +124,8 @@ static int open_blank(struct mover *m, const Godwit__Mover__Restore *ask, struct
 	d->stream_fds = m->to.fds + 1;
 	d->agent_sock = m->to.fds[0];
 	d->agent_sock_there = (int)ask->agent_socket;
+	d->open_flip = open_flip;
+	d->open_flip_ctx = m;
 	m->to.cgroup = xstrdup(ask->cgroup);
 	return clock_offsets(d->proc, &d->monotonic_offset_ns, &d->boottime_offset_ns, e);
 }

@@ -136,6 +136,7 @@ int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit_
 	new_source(m);
 	s->carry = ask->carry;
 	s->adopted = ask->adopted;
+	s->flip_socket = ask->flip_socket;
 	s->streams = (const Godwit__Mover__Stream *const *)ask->streams;
 	s->n_streams = ask->n_streams;
 	err = open_process(s, ask->leader, e);
@@ -250,24 +251,61 @@ void source_undo_stop(struct mover *m)
 	m->from.s.remote = NULL;
 }
 
+/* For procd: flipd is to keep still about them before we copy what is in them. */
+static void fill_connections(struct mover *m, Godwit__Mover__Stunned *out)
+{
+	const Godwit__Ckpt__Job *job = m->from.final;
+
+	if (!job || m->from.take_error.code || !file_flip_any(job))
+		return;
+	out->connections = xcalloc(job->n_files, sizeof(*out->connections));
+	for (size_t i = 0; i < job->n_files; i++) {
+		const Godwit__Ckpt__FlipSocket *f = job->files[i]->flip;
+		Godwit__Mover__Connection *c;
+
+		if (!f || !f->inode) /* flipd has gone: the program will see that there, too */
+			continue;
+		c = xmalloc(sizeof *c);
+		godwit__mover__connection__init(c);
+		c->token = f->token;
+		c->inode = f->inode;
+		out->connections[out->n_connections++] = c;
+	}
+}
+
 static int say_stunned(struct mover *m, uint64_t started_us, struct err *e)
 {
 	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT;
 	Godwit__Mover__Stunned stunned = GODWIT__MOVER__STUNNED__INIT;
+	int err;
 
 	stage_boundary(m, "stun");
 	stunned.at_us = m->remote.stopped_at_us;
 	stunned.us = now_us() - started_us;
+	fill_connections(m, &stunned);
 	out.kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_STUNNED;
 	out.stunned = &stunned;
-	return control_send(m, &out, e);
+	err = control_send(m, &out, e);
+	for (size_t i = 0; i < stunned.n_connections; i++)
+		free(stunned.connections[i]);
+	free(stunned.connections);
+	return err;
 }
 
-/* Says so as soon as the threads stand still, and collects while procd sees to the job's surroundings. */
+static void collect(struct mover *m)
+{
+	m->from.final = new_job(&m->from.s);
+	m->from.take_error.code = source_take(m, &m->from.take_error);
+	timing_add(&m->timings, "collect");
+}
+
+/* Says so as soon as the threads stand still, and collects while procd sees to the job's surroundings; but of a
+ * job with connections to flipd it has to say which, and so must look first. */
 int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
 		struct err *e)
 {
 	uint64_t started_us = now_us();
+	bool talks;
 	int err;
 
 	(void)out;
@@ -276,15 +314,20 @@ int source_stun(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 	timing_start(&m->timings);
 	err = source_stop(m, in->stun, e);
 	timing_add(&m->timings, "stop");
+	talks = file_flip_any(m->from.early);
+	if (!err && talks)
+		collect(m);
 	if (!err)
 		err = say_stunned(m, started_us, e);
 	if (err < 0) {
 		source_undo_stop(m);
 		return err;
 	}
-	m->from.final = new_job(&m->from.s);
-	m->from.take_error.code = source_take(m, &m->from.take_error);
-	timing_add(&m->timings, "collect");
+	if (!talks)
+		collect(m);
+	if (!talks && file_flip_any(m->from.final) && !m->from.take_error.code)
+		m->from.take_error.code =
+			err_set(&m->from.take_error, -EAGAIN, "the job has just connected to flipd; try again");
 	return 0;
 }
 
@@ -360,6 +403,8 @@ int source_move(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 	err = m->from.take_error.code;
 	if (err < 0)
 		*e = m->from.take_error;
+	if (!err && !m->from.image)
+		err = file_flip_take_unread(&m->from.s, m->from.final, e);
 	if (!err)
 		err = m->from.image ? image_send(m, e) : send_all(m, e);
 	if (!err)

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "lib/frame.h"
 #include "procd/herd.h"
 #include "procd/jobs.h"
 #include "procd/migration.h"
@@ -222,6 +223,7 @@ static void begin_went_on(struct migration_in *m)
 	q.n_streams = m->ends->n_streams;
 	q.cgroup = cgroup;
 	q.agent_socket = m->ends->agent_socket;
+	q.flip_socket = m->talks ? (char *)(uintptr_t)frame_socket_path() : q.flip_socket;
 	r = mover_say(m->mover, MOVER_KIND(RESTORE), &q, m->fds, m->n_fds);
 	close_fds(m);
 	if (r < 0)
@@ -419,6 +421,7 @@ void migrate_in_begin(struct procd *p, struct call *c)
 	m->state = IN_CHECKING;
 	m->begin = c;
 	m->asked = b;
+	m->talks = b->talks;
 	m->sealed = b->sealed || !settings_trusts(&p->settings, b->address);
 	refused = policy_refuses(&p->settings, c->host, b->job, &help);
 	if (refused) {
@@ -550,7 +553,7 @@ static void thaw(struct migration_in *m)
 		log_error("job %s: %s", j->name, err_text(&e));
 }
 
-static void part_installed(struct migration_in *m, int result, const char *why)
+void in_part_installed(struct migration_in *m, int result, const char *why)
 {
 	if (result < 0 && !m->e.code)
 		(void)err_set(&m->e, result, "%s", why);
@@ -567,7 +570,7 @@ static void on_imported(void *arg, const Godwit__Shepherd__Reply *r, int *fds, s
 {
 	(void)fds;
 	(void)n_fds;
-	part_installed(arg, r ? r->code : -EIO, r ? r->text : "the shepherd is gone");
+	in_part_installed(arg, r ? r->code : -EIO, r ? r->text : "the shepherd is gone");
 }
 
 static void on_installed(void *arg, int result)
@@ -578,7 +581,7 @@ static void on_installed(void *arg, int result)
 	 * connection. */
 	if (result == -EEXIST)
 		result = 0;
-	part_installed(m, result, "flipd does not take the job's address");
+	in_part_installed(m, result, "flipd does not take the job's address");
 }
 
 static void install(struct migration_in *m)
@@ -611,7 +614,8 @@ static void install(struct migration_in *m)
 		m->installing++;
 		m->refs++;
 	}
-	part_installed(m, 0, NULL);
+	in_install_conns(m, q);
+	in_part_installed(m, 0, NULL);
 }
 
 void migrate_in_commit(struct procd *p, struct call *c)

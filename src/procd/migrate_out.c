@@ -51,6 +51,7 @@ void out_unref(struct migration_out *m)
 	free(m->requirements.data);
 	free(m->endpoint.data);
 	free(m->streams.data);
+	out_free_conns(m);
 	free(m);
 }
 

@@ -8,6 +8,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "lib/frame.h"
 #include "procd/herd.h"
 #include "procd/jobs.h"
 #include "procd/migration.h"
@@ -105,6 +106,7 @@ static void on_state(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 	q.n_streams = m->state->n_streams;
 	q.carry = m->carry;
 	q.adopted = m->job->spec->adopted;
+	q.flip_socket = (char *)(uintptr_t)frame_socket_path();
 	if (mover_say(m->mover, MOVER_KIND(CHECK_SOURCE), &q, NULL, 0) < 0)
 		out_fail(m, -EIO, "cannot talk to the mover");
 out:
@@ -305,6 +307,7 @@ static void ask_begin(struct migration_out *m)
 	int r;
 
 	out_fill_begin(m, &b, &spec);
+	b.talks = 1;
 	b.key.data = m->key;
 	b.key.len = sizeof m->key;
 	b.sealed = !settings_trusts(&m->p->settings, m->address);

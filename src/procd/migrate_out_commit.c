@@ -252,5 +252,6 @@ void out_delete(struct migration_out *m)
 	}
 	m->job->out = NULL;
 	rpc_unserve_job(m->job);
+	out_end_conns(m, true);
 	jobs_end(m->job, on_deleted, m);
 }

@@ -96,6 +96,7 @@ static void undone(struct migration_out *m)
 	if (m->take_asked && m->p->gwc && m->job && m->job->endpoint &&
 	    gwc_endpoint_resume(m->p->gwc, m->job->endpoint, on_endpoint_resumed, m) == 0)
 		out_ref(m);
+	out_end_conns(m, false);
 	out_undo_next(m);
 }
 
@@ -231,6 +232,8 @@ static void on_stunned(struct migration_out *m, const Godwit__Mover__Stunned *s)
 		out_fail(m, -EAGAIN, "it has just started %d other process%s", n - 1, n > 2 ? "es" : "");
 	else if ((m->image || m->stun) && m->n_calls && !jobs_may_look(m->job, m->calls[0]))
 		out_fail(m, -EPERM, "it has just gained privileges that you have not");
+	else if (s->n_connections && !m->image && !m->stun)
+		out_take_conns(m, s);
 	else
 		out_stage_done(m, STAGE_STUN);
 }
@@ -284,9 +287,11 @@ static void on_frozen(struct migration_out *m, const Godwit__Mover__Frozen *f)
 	out_fill_report(m, &report);
 	c.report = &report.report;
 	c.at_us = m->at_us;
+	out_fill_conns(m, &c);
 	len = godwit__procd__commit__get_packed_size(&c);
 	bytes = xmalloc(len);
 	(void)godwit__procd__commit__pack(&c, bytes);
+	out_unfill_conns(&c);
 	m->commit = godwit__procd__commit__unpack(NULL, len, bytes);
 	out_stage_done(m, STAGE_READY);
 }

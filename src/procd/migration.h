@@ -79,6 +79,8 @@ struct migration_out {
 	uint64_t at_us;
 	ProtobufCBinaryData endpoint; /* communication state, from flipd */
 	ProtobufCBinaryData streams;  /* shepherd.Streams */
+	struct out_conn *conns;	      /* the job's own connections to flipd: migrate_conns.c */
+	size_t n_conns, conns_wanted, conns_bytes;
 	bool quiet, ready;
 	Godwit__Mover__Ready *result; /* a copy */
 	/* commit */
@@ -103,6 +105,7 @@ struct migration_in {
 	Godwit__Procd__Begin *asked; /* begin's own, while begin is there */
 	struct mover *mover;
 	bool sealed, blanked, listening, over;
+	bool talks; /* its connections to flipd come along */
 	uint32_t port, agent_socket;
 	int fds[1 + STREAMS_MAX]; /* agent socket, stream ends, until the mover has them */
 	size_t n_fds;
@@ -202,7 +205,21 @@ void out_spooled(struct migration_out *m);
 /* The destination never ran it: our copy is the job again. */
 void out_revoke(struct migration_out *m);
 
+/* migrate_conns.c */
+/* Takes them from flipd; ends the stage. */
+void out_take_conns(struct migration_out *m, const Godwit__Mover__Stunned *s);
+/* Puts them into COMMIT, which borrows them until it is unfilled. */
+void out_fill_conns(const struct migration_out *m, Godwit__Procd__Commit *c);
+void out_unfill_conns(Godwit__Procd__Commit *c);
+/* They live elsewhere now, or they are the job's again. */
+void out_end_conns(struct migration_out *m, bool moved);
+void out_free_conns(struct migration_out *m);
+/* Starts as many parts of the commit as there are connections. */
+void in_install_conns(struct migration_in *m, const Godwit__Procd__Commit *q);
+
 /* migrate_in.c */
+/* One of the parts of a commit is done. */
+void in_part_installed(struct migration_in *m, int result, const char *why);
 struct migration_in *in_new(struct procd *p, const char *id, const char *name, const char *source);
 struct migration_in *in_find(struct procd *p, const char *id);
 /* Nothing of it will ever run here. */

@@ -370,6 +370,7 @@ static void begin(struct restart *s, const Godwit__Procd__HelloReply *h)
 	b.key.len = sizeof s->key;
 	b.sealed = strcmp(s->destination, s->p->settings.name) && !settings_trusts(&s->p->settings, h->address);
 	b.check_only = 0;
+	b.talks = 0;
 	b.confined = 0;
 	confine(s, &b, &spec);
 	b.bytes = s->bytes;

@@ -64,6 +64,11 @@ bool file_wait_unlocked(struct state_source *s, bool reading_too, uint64_t until
 void file_probe_done(struct state_source *s);
 void file_source_done(struct state_source *s);
 
+/* Connections to flipd, in a job's message: are there any, and, when flipd keeps still, what the program has not
+ * read yet of each. */
+bool file_flip_any(const Godwit__Ckpt__Job *job);
+int file_flip_take_unread(struct state_source *s, Godwit__Ckpt__Job *job, struct err *e) must_check;
+
 /* --- destination --- */
 
 int file_carry_fetch(struct state_target *d, const struct file_io *io, struct err *e) must_check;

@@ -395,6 +395,10 @@ int file_classify(struct state_source *s, const struct fd_seen *seen, int here, 
 		f->m->stream = stream->index;
 		return 0;
 	}
+	if (S_ISSOCK(seen->st.st_mode) && file_flip_is(s, here)) {
+		f->m->kind = KIND(FLIP);
+		return file_flip_fill(f->m, e);
+	}
 	if (S_ISSOCK(seen->st.st_mode)) {
 		const char *help = close_it;
 		char words[256];

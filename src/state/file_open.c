@@ -259,6 +259,11 @@ static int open_kind(struct state_target *d, struct file_target *f, struct err *
 		return open_stream(d, m, e);
 	case KIND(EVENTFD):
 		return eventfd_target_open(m);
+	case KIND(FLIP):
+		if (!d->open_flip || !m->flip)
+			return err_set(e, -EBADMSG, "file %u: a connection to flipd, which nobody can make",
+				       m->id);
+		return d->open_flip(d->open_flip_ctx, m->flip, e);
 	case KIND(NONE):
 	case KIND(TTY):
 	default:
@@ -307,6 +312,8 @@ static bool must_wait(const struct file_targets *t, const struct file_target *f)
 {
 	const struct file_home *h = f->home ? &t->homes[f->home - 1] : NULL;
 
+	if (f->m->kind == KIND(FLIP)) /* it is made with what the program has not read */
+		return true;
 	if (!h || is_process_text(f->m))
 		return false;
 	if (h->base < 0)

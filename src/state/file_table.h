@@ -109,6 +109,10 @@ bool file_device_moves(dev_t rdev);
 /* file_sock.c: "TCP connection to 1.2.3.4:80". `help` is set to a constant. */
 void file_sock_words(int fd, char *words, size_t len, const char **ret_help);
 
+/* file_flip.c: is the socket a connection to this host's flipd? Then fills what is to be known of it. */
+bool file_flip_is(const struct state_source *s, int here);
+int file_flip_fill(Godwit__Ckpt__OpenFile *m, struct err *e) must_check;
+
 /* file_locks.c */
 struct fdinfo {
 	unsigned flags; /* O_CLOEXEC included, unlike F_GETFL */

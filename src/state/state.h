@@ -55,6 +55,7 @@ struct state_source {
 	int proc;   /* directory fd of /proc/PID */
 	int pidfd;
 	bool carry, adopted;
+	const char *flip_socket; /* of this host's flipd; NULL or "": connections to it cannot move */
 	const Godwit__Mover__Stream *const *streams;
 	size_t n_streams;
 	struct remote *remote; /* NULL before the stop */
@@ -96,6 +97,9 @@ struct state_target {
 	int agent_sock;	      /* our end of the socket over which descriptors reach the blank */
 	int agent_sock_there; /* its number in the blank */
 	bool carry;
+	/* A descriptor of ours for a connection to flipd as it was at the source. */
+	int (*open_flip)(void *ctx, const Godwit__Ckpt__FlipSocket *f, struct err *e);
+	void *open_flip_ctx;
 	struct state_confined confined;
 	const char *scratch;
 	struct problems *problems;

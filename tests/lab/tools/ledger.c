@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A server and clients whose transactions must each be executed once, in order:
+ *
+ *	ledger serve SECRET              answers on the port of which SECRET (any text) is the get-port
+ *	ledger call SECRET N THREADS     N transactions by each of so many threads, each with a connection of its
+ *own ledger pause SECRET SECONDS      one transaction that the server keeps for so long before it answers ledger
+ *end SECRET                the server says how many there were, and ends
+ *
+ * A line of JSON at the end; exit status 0 if all was as it must be.
+ */
+#include <pthread.h>
+#include <sodium.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/util.h"
+#include "godwit.h"
+
+#define WRITERS_MAX 4096u
+#define LONG_BYTES 20000u
+#define HUGE_BYTES (1u << 20)
+
+enum command { APPEND = 1, PAUSE, END };
+
+static struct gw_port get_port(const char *secret)
+{
+	struct gw_port get;
+
+	(void)crypto_generichash(get.bytes, sizeof get.bytes, (const uint8_t *)secret, strlen(secret), NULL, 0);
+	return get;
+}
+
+static struct gw_port put_port(const char *secret)
+{
+	struct gw_port get = get_port(secret), put;
+
+	gw_port_publish(&get, &put);
+	return put;
+}
+
+static size_t size_of(uint64_t n)
+{
+	return n % 4096 == 4095 ? HUGE_BYTES : n % 64 == 63 ? LONG_BYTES : n % 8 * 8;
+}
+
+static void fill(uint8_t *p, uint64_t who, uint64_t n, size_t len)
+{
+	for (size_t i = 0; i < len; i++)
+		p[i] = (uint8_t)(who * 7 + n * 31 + i);
+}
+
+static bool is_filled(const uint8_t *p, uint64_t who, uint64_t n, size_t len)
+{
+	for (size_t i = 0; i < len; i++) {
+		if (p[i] != (uint8_t)(who * 7 + n * 31 + i))
+			return false;
+	}
+	return true;
+}
+
+static struct gw *connect_or_die(void)
+{
+	struct gw *gw;
+	int err = gw_connect(NULL, &gw);
+
+	if (err) {
+		fprintf(stderr, "FAILED: flipd: %s\n", strerror(-err));
+		exit(1);
+	}
+	return gw;
+}
+
+static int serve(const char *secret)
+{
+	static uint64_t last[WRITERS_MAX], total;
+	uint8_t *buf = xmalloc(HUGE_BYTES);
+	struct gw *gw = connect_or_die();
+	const char *wrong = NULL;
+
+	for (;;) {
+		struct gw_hdr hdr = { .port = get_port(secret) };
+		ssize_t n = gw_getreq(gw, &hdr, buf, HUGE_BYTES);
+		struct gw_hdr rep = { .offset = hdr.offset };
+
+		if (n < 0) {
+			fprintf(stderr, "FAILED: getreq: %s\n", gw_strerror((int)n));
+			return 1;
+		}
+		if (hdr.command == APPEND && hdr.extra < WRITERS_MAX) {
+			if (hdr.offset != ++last[hdr.extra])
+				wrong = "lost, doubled or overtaken";
+			else if ((size_t)n != size_of(hdr.offset) ||
+				 !is_filled(buf, hdr.extra, hdr.offset, (size_t)n))
+				wrong = "damaged";
+			rep.extra = ++total;
+		} else if (hdr.command == PAUSE) {
+			sleep((unsigned)hdr.extra);
+			n = 0;
+		}
+		if (wrong)
+			rep.command = GW_STD_SYSERR;
+		if (gw_putrep(gw, &rep, buf, (size_t)n) != GW_OK) {
+			fprintf(stderr, "FAILED: putrep\n");
+			return 1;
+		}
+		if (wrong || hdr.command == END)
+			break;
+	}
+	gw_close(gw);
+	printf("{\"served\": %lu, \"wrong\": \"%s\"}\n", (unsigned long)total, wrong ? wrong : "");
+	return wrong != NULL;
+}
+
+struct writer {
+	pthread_t thread;
+	const char *secret;
+	uint64_t who, n, worst_us;
+	char wrong[128];
+};
+
+static void *write_all(void *arg)
+{
+	struct writer *w = arg;
+	uint8_t *buf = xmalloc(HUGE_BYTES), *got = xmalloc(HUGE_BYTES);
+	struct gw *gw = connect_or_die();
+	uint64_t before = 0;
+
+	for (uint64_t i = 1; i <= w->n && !*w->wrong; i++) {
+		struct gw_hdr req = { .port = put_port(w->secret),
+				      .command = APPEND,
+				      .offset = i,
+				      .extra = w->who },
+			      rep;
+		size_t len = size_of(i);
+		uint64_t us = now_us();
+		ssize_t n;
+
+		fill(buf, w->who, i, len);
+		n = gw_trans(gw, &req, buf, len, &rep, got, HUGE_BYTES);
+		us = now_us() - us;
+		w->worst_us = MAX(w->worst_us, us);
+		if (n < 0 || rep.command != GW_OK)
+			(void)snprintf(w->wrong, sizeof w->wrong, "call %lu: %s", (unsigned long)i,
+				       gw_strerror(n < 0 ? (int)n : rep.command));
+		else if ((size_t)n != len || rep.offset != i || rep.extra <= before || memcmp(buf, got, len) != 0)
+			(void)snprintf(w->wrong, sizeof w->wrong, "call %lu: a wrong reply", (unsigned long)i);
+		before = rep.extra;
+	}
+	gw_close(gw);
+	free(buf);
+	free(got);
+	return NULL;
+}
+
+static int call(const char *secret, uint64_t n, unsigned threads)
+{
+	struct writer *w = xcalloc(threads, sizeof *w);
+	uint64_t worst_us = 0, began = now_us();
+	const char *wrong = "";
+
+	for (unsigned i = 0; i < threads; i++) {
+		w[i] = (struct writer) { .secret = secret, .who = i, .n = n };
+		if (pthread_create(&w[i].thread, NULL, write_all, &w[i]) != 0)
+			return 1;
+	}
+	for (unsigned i = 0; i < threads; i++) {
+		pthread_join(w[i].thread, NULL);
+		worst_us = MAX(worst_us, w[i].worst_us);
+		if (*w[i].wrong)
+			wrong = w[i].wrong;
+	}
+	printf("{\"calls\": %lu, \"worst_us\": %lu, \"total_us\": %lu, \"wrong\": \"%s\"}\n",
+	       (unsigned long)(n * threads), (unsigned long)worst_us, (unsigned long)(now_us() - began), wrong);
+	return *wrong != 0;
+}
+
+static int once(const char *secret, enum command command, unsigned long extra)
+{
+	struct gw_hdr req = { .port = put_port(secret), .command = command, .offset = 77, .extra = extra },
+		      rep = { 0 };
+	struct gw *gw = connect_or_die();
+	ssize_t n = gw_trans(gw, &req, NULL, 0, &rep, NULL, 0);
+
+	gw_close(gw);
+	printf("{\"status\": \"%s\", \"offset\": %lu}\n", gw_strerror(n < 0 ? (int)n : rep.command),
+	       (unsigned long)rep.offset);
+	return n < 0 || rep.command != GW_OK || rep.offset != 77;
+}
+
+int main(int argc, char **argv)
+{
+	if (sodium_init() < 0)
+		return 1;
+	if (argc == 3 && !strcmp(argv[1], "serve"))
+		return serve(argv[2]);
+	if (argc == 5 && !strcmp(argv[1], "call"))
+		return call(argv[2], strtoull(argv[3], NULL, 0), (unsigned)atoi(argv[4]));
+	if (argc == 4 && !strcmp(argv[1], "pause"))
+		return once(argv[2], PAUSE, strtoul(argv[3], NULL, 0));
+	if (argc == 3 && !strcmp(argv[1], "end"))
+		return once(argv[2], END, 0);
+	fprintf(stderr,
+		"usage: ledger serve SECRET | call SECRET N THREADS | pause SECRET SECONDS | end SECRET\n");
+	return 2;
+}
