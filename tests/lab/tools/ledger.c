@@ -2,10 +2,11 @@
 /*
  * A server and clients whose transactions must each be executed once, in order:
  *
- *	ledger serve SECRET              answers on the port of which SECRET (any text) is the get-port
- *	ledger call SECRET N THREADS     N transactions by each of so many threads, each with a connection of its
- *own ledger pause SECRET SECONDS      one transaction that the server keeps for so long before it answers ledger
- *end SECRET                the server says how many there were, and ends
+ *	ledger serve SECRET                    answers on the port of which SECRET (any text) is the get-port
+ *	ledger call SECRET N THREADS [FIRST]   N transactions by each of so many threads, each with a connection of
+ *	                                       its own; the server knows the threads by numbers, from FIRST on
+ *	ledger pause SECRET SECONDS            one transaction that the server keeps for so long before it answers
+ *	ledger end SECRET                      the server says how many there were, and ends
  *
  * A line of JSON at the end; exit status 0 if all was as it must be.
  */
@@ -156,14 +157,14 @@ static void *write_all(void *arg)
 	return NULL;
 }
 
-static int call(const char *secret, uint64_t n, unsigned threads)
+static int call(const char *secret, uint64_t n, unsigned threads, unsigned first)
 {
 	struct writer *w = xcalloc(threads, sizeof *w);
 	uint64_t worst_us = 0, began = now_us();
 	const char *wrong = "";
 
 	for (unsigned i = 0; i < threads; i++) {
-		w[i] = (struct writer) { .secret = secret, .who = i, .n = n };
+		w[i] = (struct writer) { .secret = secret, .who = first + i, .n = n };
 		if (pthread_create(&w[i].thread, NULL, write_all, &w[i]) != 0)
 			return 1;
 	}
@@ -197,13 +198,14 @@ int main(int argc, char **argv)
 		return 1;
 	if (argc == 3 && !strcmp(argv[1], "serve"))
 		return serve(argv[2]);
-	if (argc == 5 && !strcmp(argv[1], "call"))
-		return call(argv[2], strtoull(argv[3], NULL, 0), (unsigned)atoi(argv[4]));
+	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "call"))
+		return call(argv[2], strtoull(argv[3], NULL, 0), (unsigned)atoi(argv[4]),
+			    argc == 6 ? (unsigned)atoi(argv[5]) : 0);
 	if (argc == 4 && !strcmp(argv[1], "pause"))
 		return once(argv[2], PAUSE, strtoul(argv[3], NULL, 0));
 	if (argc == 3 && !strcmp(argv[1], "end"))
 		return once(argv[2], END, 0);
-	fprintf(stderr,
-		"usage: ledger serve SECRET | call SECRET N THREADS | pause SECRET SECONDS | end SECRET\n");
+	fprintf(stderr, "usage: ledger serve SECRET | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | end "
+			"SECRET\n");
 	return 2;
 }
