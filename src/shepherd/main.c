@@ -55,7 +55,7 @@ static int timeout_ms(const struct shepherd *sh)
 	return us < 0 ? -1 : (int)MIN((us + 999) / 1000, 60000);
 }
 
-static void fill(const struct shepherd *sh, struct pollfd p[POLL_N])
+static void fill(struct shepherd *sh, struct pollfd p[POLL_N])
 {
 	p[POLL_SIGNALS] = (struct pollfd) { .fd = sh->signals, .events = POLLIN };
 	p[POLL_LISTENER] = (struct pollfd) { .fd = sh->listener, .events = POLLIN };

@@ -231,6 +231,7 @@ static int import_pty(struct shepherd *sh, const Godwit__Shepherd__Pty *p, struc
 		r = err_set(e, -EFBIG, "the terminal's unread input is too long");
 	else
 		r = tty_put_back(sh->streams[STREAM_OUTPUT].fd, sh->slave, &t, e);
+	streams_were_put_back(sh, t.rest_len);
 	free(t.lines);
 	return r;
 }

@@ -51,6 +51,7 @@ struct stream {
 	int tail; /* input pipe whose write end is closed: an end that tells what is still in it */
 	struct spool spool;
 	uint64_t mark;		 /* output: acknowledged below it. Input: given to the kernel below it */
+	size_t given, line;	 /* a pty's input: bytes that may lie unread; of its last, unfinished line */
 	bool eof;		 /* output: nothing more comes. Input: its end is at spool.end */
 	bool closed;		 /* input: nobody reads it */
 	uint64_t dev, ino, rdev; /* of the job's side */
@@ -114,7 +115,9 @@ int streams_open_pty(struct shepherd *sh, uid_t uid, const Godwit__Procd__Termin
 /* Moves what can be moved now. True if something did. */
 bool streams_pump(struct shepherd *sh);
 /* What to poll our end of a stream for, 0 for nothing. */
-short streams_events(const struct shepherd *sh, unsigned i);
+/* A pty's input has been put back into it: `rest` bytes of it are an unfinished line. */
+void streams_were_put_back(struct shepherd *sh, size_t rest);
+short streams_events(struct shepherd *sh, unsigned i);
 /* All that the job wrote and is still in the kernel, whatever the limits. */
 int streams_drain(struct shepherd *sh, struct err *e) must_check;
 void streams_trim(struct shepherd *sh);

@@ -15,10 +15,24 @@
 
 /* A pipe's unread input is what was given last; keep as much as the largest unprivileged pipe holds. */
 #define INPUT_KEEP (1u << 20)
-/* What may lie unread in a pty, and how much is given at once: together they stay well inside the 4095 bytes of a
- * line discipline, so that nothing waits in the driver's buffer when the job is stopped (see tty.c). */
-#define PTY_UNREAD_MAX 1024
-#define PTY_GIVE_MAX 1024
+/*
+ * A pty's unread input must fit into the 4095 bytes of its line discipline, or it could not be put back (tty.c).
+ * But what is written to the master goes first into the driver's buffer (64 KiB), out of which a kernel worker
+ * feeds the line discipline; FIONREAD sees only what is behind that, so that between a write and the worker's turn
+ * any amount seems to fit:
+ *
+ *   1. we write 1 KiB; FIONREAD says 0, since the worker has not run; again and again: 17 KiB at one turn, idle
+ * host
+ *   2. the job is stopped; all of it is taken out; 4095 bytes of it is what the next line discipline takes
+ *
+ * So everything given counts as unread until poll() has found nothing to read: that flushes the worker
+ * (n_tty_poll, since 3.12) and then says no only if less than VMIN bytes (255 at most) or an unfinished line are
+ * there. A line that is longer than all of this has to be given up to its end, since nobody can read it earlier,
+ * and no further; the kernel cuts it at 4095.
+ */
+#define PTY_UNREAD_MAX 3072u
+#define PTY_VMIN_MAX 255u
+#define PTY_LINE_GIVE 512u
 
 static int remember_identity(struct stream *s, int job_end, struct err *e)
 {
@@ -227,17 +241,44 @@ void streams_after_exit(struct shepherd *sh)
 
 /* --- input --- */
 
-/* How much may be given to the kernel now. */
-static size_t input_allowance(const struct shepherd *sh, const struct stream *s)
+void streams_were_put_back(struct shepherd *sh, size_t rest)
 {
-	size_t left = s->spool.end - s->mark;
-	int unread = 0;
+	sh->streams[STREAM_INPUT].given = PTY_UNREAD_MAX;
+	sh->streams[STREAM_INPUT].line = MIN(rest, PTY_UNREAD_MAX);
+}
 
-	if (!sh->terminal)
-		return MIN(left, DATA_MAX);
-	if (ioctl(sh->slave, FIONREAD, &unread) == 0 && unread > PTY_UNREAD_MAX)
+static size_t pty_allowance(const struct shepherd *sh, struct stream *s)
+{
+	struct pollfd p = { .fd = sh->slave, .events = POLLIN };
+
+	if (s->given < PTY_UNREAD_MAX)
+		return PTY_UNREAD_MAX - s->given;
+	if (poll(&p, 1, 0) != 0)
 		return 0;
-	return MIN(left, PTY_GIVE_MAX);
+	s->given = MAX(s->line, PTY_VMIN_MAX);
+	return s->given + PTY_LINE_GIVE < PTY_UNREAD_MAX ? PTY_UNREAD_MAX - s->given : PTY_LINE_GIVE;
+}
+
+/* How much may be given to the kernel now. */
+static size_t input_allowance(const struct shepherd *sh, struct stream *s)
+{
+	return MIN(s->spool.end - s->mark, sh->terminal ? pty_allowance(sh, s) : DATA_MAX);
+}
+
+/* Where to stop, if a line is long: see above. */
+static size_t up_to_line_end(const struct stream *s, const uint8_t *bytes, size_t len)
+{
+	const uint8_t *end = s->given + PTY_LINE_GIVE < PTY_UNREAD_MAX ? NULL : memchr(bytes, '\n', len);
+
+	return end ? (size_t)(end - bytes) + 1 : len;
+}
+
+static void count_given(struct stream *s, const uint8_t *bytes, size_t len)
+{
+	const uint8_t *end = memrchr(bytes, '\n', len);
+
+	s->given += MIN(len, PTY_UNREAD_MAX);
+	s->line = end ? (size_t)(bytes + len - end) - 1 : MIN(s->line + len, PTY_UNREAD_MAX);
 }
 
 static void input_closed(struct stream *s)
@@ -286,6 +327,8 @@ static bool pump_input(struct shepherd *sh)
 	n = spool_read(&s->spool, s->mark, sh->buf, len);
 	if (n <= 0)
 		return false;
+	if (sh->terminal)
+		n = (ssize_t)up_to_line_end(s, sh->buf, (size_t)n);
 	do
 		n = write(s->fd, sh->buf, (size_t)n);
 	while (n < 0 && errno == EINTR);
@@ -294,6 +337,8 @@ static bool pump_input(struct shepherd *sh)
 	if (n <= 0)
 		return s->closed;
 	s->mark += (uint64_t)n;
+	if (sh->terminal)
+		count_given(s, sh->buf, (size_t)n);
 	trim_input(sh, s);
 	return true;
 }
@@ -311,9 +356,9 @@ bool streams_pump(struct shepherd *sh)
 	return moved;
 }
 
-short streams_events(const struct shepherd *sh, unsigned i)
+short streams_events(struct shepherd *sh, unsigned i)
 {
-	const struct stream *s = &sh->streams[i];
+	struct stream *s = &sh->streams[i];
 
 	if (!s->used || s->fd < 0)
 		return 0;

@@ -622,6 +622,27 @@ static void quiesce_and_resume(void **state)
 	end(&a);
 }
 
+/*
+ * WRITE is answered when the input is in the spool; it is in the pty after the shepherd's next turn. A QUIESCE
+ * that comes earlier finds less in the pty and more in the spool. Waits until something is in the pty.
+ */
+static reply *quiesce_when_given(struct job *j)
+{
+	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
+	Godwit__Shepherd__Resume x = GODWIT__SHEPHERD__RESUME__INIT;
+
+	q.op_case = OP(RESUME);
+	q.resume = &x;
+	for (;;) {
+		reply *r = quiesce(j);
+
+		if (r->streams->sides[0]->unread)
+			return r;
+		drop(r);
+		ask_ok(j, &q);
+	}
+}
+
 static void terminal_moves(void **state)
 {
 	struct job a, b;
@@ -635,7 +656,7 @@ static void terminal_moves(void **state)
 	expect_text(&a, 1, 0, "ready\r\n");
 	stop_leader(&a);
 	assert_int_equal(write_at(&a, 0, "line\nhalf", false), 9);
-	r = quiesce(&a);
+	r = quiesce_when_given(&a);
 	assert_int_equal(r->streams->pty->n_lines, 1);
 	assert_int_equal(r->streams->pty->rest.len, 4);
 	make_blank(&b, true);
@@ -652,6 +673,58 @@ static void terminal_moves(void **state)
 	end(&b);
 }
 
+static void read_all_of(int fd, const char *text, size_t len)
+{
+	_cleanup_free_ char *buf = xmalloc(len);
+	size_t have = 0;
+
+	while (have < len) {
+		struct pollfd p = { .fd = fd, .events = POLLIN };
+		ssize_t n;
+
+		assert_int_equal(poll(&p, 1, PATIENCE_MS), 1);
+		n = read(fd, buf + have, len - have);
+		assert_true(n > 0);
+		have += (size_t)n;
+	}
+	assert_memory_equal(buf, text, len);
+}
+
+/* However much is typed ahead, and however fast: what lies in the pty fits into a line discipline again. */
+static void typed_ahead(void **state)
+{
+	static const char *const modes[] = { "stty raw -echo; echo ready; sleep 100",
+					     "stty -echo; echo ready; sleep 100" };
+	static char text[40001];
+
+	for (size_t i = 0; i < sizeof text - 1; i++)
+		text[i] = i % 2000 == 1999 ? '\n' : 'a' + (char)(i % 26);
+	for (size_t mode = 0; mode < ARRAY_LEN(modes); mode++) {
+		struct job a, b;
+		reply *r;
+		size_t n = 0;
+
+		begin(&a, *state);
+		begin(&b, *state);
+		start(&a, modes[mode], 1 << 20, true);
+		attach(&a);
+		expect_text(&a, 1, 0, mode ? "ready\r\n" : "ready\n");
+		stop_leader(&a);
+		assert_int_equal(write_at(&a, 0, text, false), sizeof text - 1);
+		r = quiesce_when_given(&a);
+		for (size_t i = 0; i < r->streams->pty->n_lines; i++)
+			n += r->streams->pty->lines[i]->bytes.len;
+		n += r->streams->pty->rest.len;
+		assert_true(n > 0 && n < 4095);
+		make_blank(&b, true);
+		import(&a, &b, r);
+		drop(r);
+		read_all_of(b.fds[2], text, sizeof text - 1);
+		end(&a);
+		end(&b);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -659,7 +732,7 @@ int main(void)
 		cmocka_unit_test(attached_job_waits), cmocka_unit_test(detached_job_runs_on),
 		cmocka_unit_test(input_by_offset),    cmocka_unit_test(second_front_end_takes_over),
 		cmocka_unit_test(pipes_move),	      cmocka_unit_test(quiesce_and_resume),
-		cmocka_unit_test(terminal_moves),
+		cmocka_unit_test(terminal_moves),     cmocka_unit_test(typed_ahead),
 	};
 
 	return cmocka_run_group_tests_name("shepherd", tests, set_up, tear_down);
