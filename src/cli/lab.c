@@ -124,13 +124,8 @@ static int verb_start(struct lab *lab, const struct args *a, struct err *e)
 static int verb_link(struct lab *lab, const struct args *a, struct err *e)
 {
 	unsigned int h = host_arg(lab, a->arg[0], e);
-	bool up = !strcmp(a->arg[1], "up");
 
-	if (!h)
-		return -EINVAL;
-	if (!up && strcmp(a->arg[1], "down"))
-		return err_set(e, -EINVAL, "a link is 'up' or 'down', not '%s'", a->arg[1]);
-	return net_set_link(lab, h, up, e);
+	return h ? net_set_link(lab, h, a->arg[1], e) : -EINVAL;
 }
 
 static int verb_restart(struct lab *lab, const struct args *a, struct err *e)
@@ -251,7 +246,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
-	.args_doc = "up N\ndown\nls\nexec HOST -- COMMAND...\nstop HOST\nstart HOST\nlink HOST up|down\nrestart "
+	.args_doc = "up N\ndown\nls\nexec HOST -- COMMAND...\nstop HOST\nstart HOST\nlink HOST "
+		    "up|down|deaf|mute\nrestart "
 		    "HOST [flipd|procd]",
 	.doc = "Hosts h1 to hN on this machine, each with namespaces, clocks, /run and daemons of its own, joined "
 	       "by a bridge.",

@@ -87,7 +87,8 @@ int net_batch(const char *tool, pid_t pid, const char *script, struct err *e) mu
 int net_make_switch(const struct lab *lab, struct err *e) must_check;
 int net_plug(const struct lab *lab, unsigned int first, unsigned int last, struct err *e) must_check;
 int net_unplug(const struct lab *lab, unsigned int host, struct err *e) must_check;
-int net_set_link(const struct lab *lab, unsigned int host, bool up, struct err *e) must_check;
+/* `how`: up; down; deaf: nothing reaches the host; mute: nothing comes from it. */
+int net_set_link(const struct lab *lab, unsigned int host, const char *how, struct err *e) must_check;
 /* In the host: lo, eth0 with its address, rate. */
 int net_configure(const char *address, const char *rate, struct err *e) must_check;
 

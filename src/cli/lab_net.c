@@ -119,11 +119,32 @@ int net_unplug(const struct lab *lab, unsigned int host, struct err *e)
 	return net_batch("ip", lab_pid(lab, 0), script, e);
 }
 
-int net_set_link(const struct lab *lab, unsigned int host, bool up, struct err *e)
+/*
+ * The bridge has not learned where a deaf or mute host is. So what others send it goes to every port that takes
+ * what is for nobody in particular, and a deaf host's port does not; a mute host's port is locked (Linux 5.16),
+ * which means that it takes nothing from senders that were not learned there.
+ */
+int net_set_link(const struct lab *lab, unsigned int host, const char *how, struct err *e)
 {
-	_cleanup_free_ char *script = xasprintf("link set %s-h%u %s\n", lab->prefix, host, up ? "up" : "down");
+	static const struct {
+		const char *how, *state, *options;
+	} ways[] = {
+		{ "up", "up", "learning on flood on mcast_flood on bcast_flood on locked off" },
+		{ "down", "down", "learning on flood on mcast_flood on bcast_flood on locked off" },
+		{ "deaf", "up", "learning off flood off mcast_flood off bcast_flood off locked off fdb_flush" },
+		{ "mute", "up", "learning off flood on mcast_flood on bcast_flood on locked on fdb_flush" },
+	};
 
-	return net_batch("ip", lab_pid(lab, 0), script, e);
+	for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
+		_cleanup_free_ char *script = NULL;
+
+		if (strcmp(ways[i].how, how) != 0)
+			continue;
+		script = xasprintf("link set %s-h%u type bridge_slave %s\nlink set %s-h%u %s\n", lab->prefix, host,
+				   ways[i].options, lab->prefix, host, ways[i].state);
+		return net_batch("ip", lab_pid(lab, 0), script, e);
+	}
+	return err_set(e, -EINVAL, "a link is 'up', 'down', 'deaf' or 'mute', not '%s'", how);
 }
 
 /* The route lets a program multicast without naming an interface. */

@@ -99,12 +99,39 @@ address() { "${L[@]}" ls --json | python3 -c 'import json,sys; print([h["address
 	! reach h1 "$two"
 	"${L[@]}" link h2 up
 	reach h1 "$two"
+	for how in deaf mute; do
+		"${L[@]}" link h2 $how
+		run ! reach h1 "$two"
+		"${L[@]}" link h2 up
+		reach h1 "$two"
+	done
 	"${L[@]}" stop h2
 	! reach h1 "$two"
 	run "${L[@]}" exec h2 -- true
 	[ "$status" = 125 ]
 	"${L[@]}" start h2
 	reach h1 "$two"
+}
+
+# Which of two hosts hear the other's datagrams.
+hearing() {
+	local listen='import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 7000)); s.settimeout(10); s.recv(9)'
+	local from=$1 to=$2 address=$3 hears
+	"${L[@]}" exec "$to" -- timeout 2 python3 -c "$listen" 3>&- &
+	hears=$!
+	"${L[@]}" exec "$from" -- timeout 2 bash -c "while :; do echo hello >/dev/udp/$address/7000; sleep 0.1; done" 3>&- &
+	wait $hears
+}
+
+@test "a deaf host still speaks, a mute one still hears" {
+	"${L[@]}" up 2
+	one=$(address h1) two=$(address h2)
+	"${L[@]}" link h2 deaf
+	hearing h2 h1 "$one"
+	run ! hearing h1 h2 "$two"
+	"${L[@]}" link h2 mute
+	hearing h1 h2 "$two"
+	run ! hearing h2 h1 "$one"
 }
 
 @test "when up returns, everybody answers everybody, and after a restart too" {
