@@ -264,6 +264,30 @@ static int settle(struct move *m, bool *ret_arrived)
 	}
 }
 
+/* From now on ctrl-C means Cancel. */
+static void catch_signals(struct move *m)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigprocmask(SIG_BLOCK, &set, NULL);
+	m->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+/* And now it ends us again: there is nothing to cancel, and who waits for a job in doubt may wait for long. */
+static void release_signals(struct move *m)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	fd_close(&m->signals);
+	(void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+}
+
 static int find_source(struct move *m)
 {
 	Godwit__Procd__Info info = GODWIT__PROCD__INFO__INIT;
@@ -284,11 +308,15 @@ static int migrate(struct move *m)
 	bool arrived = false;
 	int r = find_source(m);
 
-	if (r == 0)
-		r = request(m);
 	if (r < 0)
 		return r;
-	drive(m);
+	catch_signals(m);
+	r = request(m);
+	if (r == 0)
+		drive(m);
+	release_signals(m);
+	if (r < 0)
+		return r;
 	if (m->done && m->r != -EIO)
 		return m->r;
 	r = settle(m, &arrived);
@@ -367,21 +395,10 @@ static int show(struct move *m)
 	return CLI_OK;
 }
 
-static int catch_signals(void)
-{
-	sigset_t set;
-
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigprocmask(SIG_BLOCK, &set, NULL);
-	return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-}
-
 int cmd_migrate(int argc, char **argv)
 {
 	struct args a = { 0 };
-	struct move m = { .args = &a };
+	struct move m = { .args = &a, .signals = -EBADF };
 	int r, status;
 
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &a);
@@ -392,7 +409,6 @@ int cmd_migrate(int argc, char **argv)
 	if (r < 0)
 		return cli_fail_call(a.job, r, &m.e);
 	m.port = cli_port_job(m.job);
-	m.signals = catch_signals();
 	m.tty = isatty(STDERR_FILENO) && !a.json && !a.quiet;
 	r = migrate(&m);
 	erase(&m);
@@ -402,7 +418,6 @@ int cmd_migrate(int argc, char **argv)
 		status = r < 0 ? cli_fail_call(m.job, r, &m.e) : show(&m);
 	cli_reply_free(&m.reply);
 	cli_close(&m.c);
-	fd_close(&m.signals);
 	free(m.source);
 	free(m.port);
 	free(m.job);
