@@ -34,10 +34,11 @@
 #include "base/util.h"
 #include "mover.pb-c.h"
 
+#include "job_look.h"
+
 #define CONTROL_FD 3
 #define PACKET_MAX (192u << 10)
 #define HANG_MS 3000
-#define AGENTS_BELOW 0x400000
 #define FRAME_PREPARED 2 /* src/mover/mover.h */
 
 #define KIND(x) GODWIT__MOVER__MOVER_MESSAGE__KIND_##x
@@ -77,56 +78,6 @@ static void __attribute__((format(printf, 2, 3))) note(const struct dieat *d, co
 	(void)close(fd);
 }
 
-/* --- what a job looks like from outside --- */
-
-static void append_file(FILE *to, const char *dir, const char *name, const char *const *only)
-{
-	char path[PATH_MAX];
-	_cleanup_free_ char *text = NULL;
-
-	(void)snprintf(path, sizeof path, "%s/%s", dir, name);
-	if (fd_slurp(-1, path, 4 << 20, &text) < 0)
-		return;
-	for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		bool wanted = !only;
-
-		for (size_t i = 0; only && only[i] && !wanted; i++)
-			wanted = !strncmp(line, only[i], strlen(only[i]));
-		if (wanted)
-			fprintf(to, "%s: %s\n", name, line);
-	}
-}
-
-/* The lowest hole is where agents go. */
-static void append_maps(const struct dieat *d, FILE *to, pid_t pid)
-{
-	_cleanup_free_ char *text = NULL;
-	char path[64];
-
-	(void)snprintf(path, sizeof path, "/proc/%d/maps", pid);
-	if (fd_slurp(-1, path, 4 << 20, &text) < 0)
-		return;
-	for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
-		if (strtoull(line, NULL, 16) < AGENTS_BELOW)
-			note(d, "BAD after the death before %ld: an agent stays: %s", d->k - d->stride, line);
-		else if (!getenv("DIEAT_BUSY"))
-			fprintf(to, "maps: %s\n", line);
-	}
-}
-
-static void append_fds(FILE *to, pid_t pid)
-{
-	for (int fd = 0; fd < 1024; fd++) {
-		char path[64], target[PATH_MAX];
-		ssize_t n;
-
-		(void)snprintf(path, sizeof path, "/proc/%d/fd/%d", pid, fd);
-		n = readlink(path, target, sizeof target - 1);
-		if (n >= 0)
-			fprintf(to, "fd %d: %.*s\n", fd, (int)n, target);
-	}
-}
-
 static void write_text(const char *path, const char *text)
 {
 	int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
@@ -136,52 +87,14 @@ static void write_text(const char *path, const char *text)
 	(void)close(fd);
 }
 
-/* Not what it does at the moment: a job in user code may be looked at, too. */
-static char *look(const struct dieat *d, pid_t pid)
-{
-	static const char *const only[] = { "TracerPid:", "Threads:", "SigBlk:", "SigIgn:",
-					    "SigCgt:",	  "SigPnd:",  "ShdPnd:", NULL };
-	char *text = NULL, dir[32];
-	size_t len;
-	FILE *to = open_memstream(&text, &len);
-
-	(void)snprintf(dir, sizeof dir, "/proc/%d", pid);
-	fprintf(to, "pid %d\n", pid);
-	append_file(to, dir, "status", only);
-	append_file(to, dir, "limits", NULL);
-	append_maps(d, to, pid);
-	append_fds(to, pid);
-	(void)fclose(to);
-	return text;
-}
-
-static void compare(const struct dieat *d, char *before, char *now)
-{
-	char *b, *n, *b_line = strtok_r(before, "\n", &b), *n_line = strtok_r(now, "\n", &n);
-
-	if (!b_line || !n_line || strcmp(b_line, n_line) != 0)
-		return; /* it has moved */
-	while (b_line && n_line && !strcmp(b_line, n_line)) {
-		b_line = strtok_r(NULL, "\n", &b);
-		n_line = strtok_r(NULL, "\n", &n);
-	}
-	if (b_line || n_line)
-		note(d, "BAD after the death before %ld: was [%s] is [%s]", d->k - d->stride, b_line ? b_line : "",
-		     n_line ? n_line : "");
-}
-
 static void look_at(struct dieat *d, pid_t pid)
 {
-	_cleanup_free_ char *path = xasprintf("%s.seen", d->state_path), *before = NULL, *now = look(d, pid);
+	_cleanup_free_ char *path = xasprintf("%s.seen", d->state_path);
+	_cleanup_free_ char *trace = job_look_again(path, pid, d->attempt);
 
 	d->looked = true;
-	if (d->attempt) {
-		write_text(path, now);
-		return;
-	}
-	if (fd_slurp(-1, path, 8 << 20, &before) > 0)
-		compare(d, before, now);
-	(void)unlink(path);
+	if (trace)
+		note(d, "BAD after the death before %ld: %s", d->k - d->stride, trace);
 }
 
 /* --- what the mover is about --- */
