@@ -83,7 +83,7 @@ judge_fault()
 	[ "$before" -gt 40 ] || before=40 # enough lines to be worth comparing
 	until_true 30 eval '[ "$(lines_of "$job")" -gt $((before + 20)) ]'
 	ok $? "$text: it goes on"
-	on h3 timeout 30 godwit migrate "$job" "$([ "$(job_host h3 "$job")" = h1 ] && echo h2 || echo h1)" \
+	on h3 timeout -k 5 30 godwit migrate "$job" "$([ "$(job_host h3 "$job")" = h1 ] && echo h2 || echo h1)" \
 		>"$work/$job.migrate" 2>&1
 	tap_log=$work/$job.migrate ok $? "$text: it can be moved afterwards"
 	end_counting "$job"
@@ -101,6 +101,24 @@ restart_procd()
 	lab restart "$host" procd "$@" 2>"$work/lab.err" || diag "$(cat "$work/lab.err")"
 	# not by `check`, which is a stage with a hook of its own
 	until_true 10 on h3 timeout 5 godwit kill -CONT "$job" >/dev/null 2>&1
+}
+
+# count_instant KIND STAGE: a fault was tried there; show_instants prints how many of each.
+count_instant()
+{
+	echo "$1 $2" >>"$work/instants"
+}
+
+show_instants()
+{
+	[ -e "$work/instants" ] || return 0
+	awk '{ if (!(($1, $2) in n)) { of[$1] = of[$1] " " $2 } n[$1, $2]++; all[$1]++; total++ }
+		END { for (kind in of) {
+			line = kind " " all[kind] ":"
+			m = split(of[kind], stages, " ")
+			for (i = 1; i <= m; i++) line = line " " stages[i] " " n[kind, stages[i]]
+			print "# " line
+		} print "# instants: " total }' "$work/instants"
 }
 
 faults_begin()
