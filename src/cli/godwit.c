@@ -27,7 +27,7 @@ static const struct command {
 	{ "migrate", cmd_migrate, "move a job to another host" },
 	{ "stun", cmd_stun, "stop a job until it is resumed" },
 	{ "resume", cmd_resume, "let a stunned job go on" },
-	{ "setowner", cmd_setowner, "say who hears when a job is stunned" },
+	{ "setowner", cmd_setowner, "say who hears when a job is stunned or ends" },
 	{ "mem", cmd_mem, "read or write the memory of a stunned job" },
 	{ "checkpoint", cmd_checkpoint, "write a job into an image" },
 	{ "restart", cmd_restart, "make a job out of an image" },

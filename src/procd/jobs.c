@@ -107,6 +107,7 @@ void jobs_release(struct job *j)
 	struct call *held[ARRAY_LEN(j->held)];
 	size_t n = j->n_held;
 
+	owner_decided(j);
 	memcpy(held, j->held, n * sizeof *held);
 	j->n_held = 0;
 	for (size_t i = 0; i < n; i++)
@@ -115,6 +116,7 @@ void jobs_release(struct job *j)
 
 static void remove_job(struct job *j)
 {
+	owner_forget(j);
 	rpc_unserve_job(j);
 	herd_close(j->herd);
 	j->herd = NULL;
@@ -122,6 +124,7 @@ static void remove_job(struct job *j)
 	forward_held(j);
 	uv_close((uv_handle_t *)&j->gone, on_handle_closed);
 	uv_close((uv_handle_t *)&j->linger, on_handle_closed);
+	uv_close((uv_handle_t *)&j->patience, on_handle_closed);
 	if (j->watching)
 		uv_close((uv_handle_t *)&j->leader_gone, on_handle_closed);
 	container_remove(&j->container, &j->p->cgroups);
@@ -198,6 +201,7 @@ void jobs_exited(struct job *j, const Godwit__Procd__Exited *x)
 	container_kill(&j->container, &j->p->cgroups, true);
 	j->state = JOB_EXITED;
 	(void)uv_timer_start(&j->linger, on_linger, j->p->settings.keep_exited_s * 1000, 0);
+	owner_exited(j);
 	limit_exited(j->p);
 }
 
@@ -216,6 +220,7 @@ void jobs_serve_again(struct job *j)
 	case JOB_RUNNING:
 	case JOB_EXITED:
 		rpc_serve_job(j);
+		owner_again(j);
 		break;
 	case JOB_LEAVING:
 		migrate_busy_again(j);
@@ -267,9 +272,11 @@ static void adopt_container(struct job *j)
 
 	(void)uv_timer_init(p->loop, &j->linger);
 	(void)uv_poll_init(p->loop, &j->gone, j->container.pidfd);
+	(void)uv_timer_init(p->loop, &j->patience);
 	j->linger.data = j;
 	j->gone.data = j;
-	j->handles = 2;
+	j->patience.data = j;
+	j->handles = 3;
 	(void)uv_poll_start(&j->gone, UV_READABLE, on_shepherd_gone);
 	if (j->container.sock >= 0)
 		j->herd = herd_new(p->loop, steal_fd(&j->container.sock), &herd_ops, j);
@@ -334,6 +341,8 @@ int jobs_save(struct job *j, struct err *e)
 
 	f.spec = j->spec;
 	f.incarnation = j->incarnation;
+	f.owner_pending = j->owner_pending;
+	f.owner_knows_end = j->owner_knows_end;
 	if (j->in)
 		migrate_describe_arrival(j, &f);
 	len = godwit__journal__job_file__get_packed_size(&f);
@@ -396,8 +405,11 @@ static void load_job(struct procd *p, const char *name)
 
 	empty.name = (char *)(uintptr_t)name;
 	j = job_alloc(p, jobs_copy_spec(f ? f->spec : &empty), JOB_STARTING);
-	if (f)
+	if (f) {
 		j->incarnation = f->incarnation;
+		j->owner_pending = f->owner_pending;
+		j->owner_knows_end = f->owner_knows_end;
+	}
 	r = container_reopen(&j->container, &p->cgroups, p->jobs_dir, name, &e);
 	if (r == -ESRCH) {
 		log_info("job %s: %s", name, err_text(&e));

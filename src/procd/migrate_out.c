@@ -419,6 +419,10 @@ static void begin(struct job *j, struct call *c, const char *destination, bool c
 			    j->out->check_only ? "checked" : "moved");
 		return;
 	}
+	if (!check_only && (j->told || j->owner_word)) {
+		call_refuse(c, -EBUSY, "the owner of job %s is being asked what becomes of it", j->name);
+		return;
+	}
 	m = out_new(j, NULL);
 	(void)snprintf(m->destination, sizeof m->destination, "%s", destination);
 	(void)snprintf(m->strategy, sizeof m->strategy, "%s", *strategy ? strategy : "eager");

@@ -196,6 +196,7 @@ static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 		log_error("job %s: its shepherd does not resume: %s", j->name, r->text);
 	(void)jobs_settle(j);
 	rpc_serve_job(j);
+	owner_again(j);
 	log_info("job %s: found again", j->name);
 }
 

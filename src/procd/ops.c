@@ -170,7 +170,7 @@ static const struct job_op {
 	{ GODWIT__PROCD__REQUEST__OP_CHECKPOINT, OWNER, migrate_checkpoint, false },
 	{ GODWIT__PROCD__REQUEST__OP_STUN, OWNER, stun_start, false },
 	{ GODWIT__PROCD__REQUEST__OP_RESUME, OWNER, stun_resume, false },
-	{ GODWIT__PROCD__REQUEST__OP_SET_OWNER, OWNER, stun_set_owner, false },
+	{ GODWIT__PROCD__REQUEST__OP_SET_OWNER, OWNER, owner_set, false },
 	{ GODWIT__PROCD__REQUEST__OP_MEM_READ, OWNER, stun_memory, false },
 	{ GODWIT__PROCD__REQUEST__OP_MEM_WRITE, OWNER, stun_memory, false },
 	{ GODWIT__PROCD__REQUEST__OP_GET_THREADS, OWNER, look_threads, false },

@@ -15,7 +15,19 @@ void ops_info(struct job *j, struct call *c);
 /* stun.c */
 void stun_start(struct job *j, struct call *c);
 void stun_resume(struct job *j, struct call *c);
-void stun_set_owner(struct job *j, struct call *c);
+/* Lets it go on. */
+void stun_wake(struct job *j);
+/* owner.c */
+void owner_set(struct job *j, struct call *c);
+/* Both save the job's file. */
+void owner_stunned(struct job *j);
+void owner_exited(struct job *j);
+/* Does what it has said meanwhile, if that can be done now. */
+void owner_decided(struct job *j);
+/* Says again what it may not have heard. */
+void owner_again(struct job *j);
+/* Nothing that it may still say counts. */
+void owner_forget(struct job *j);
 void stun_memory(struct job *j, struct call *c);
 /* Where its checkpoint message is kept; the caller's to free. */
 char *stun_message_path(const struct job *j);

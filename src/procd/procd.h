@@ -37,6 +37,7 @@ struct herd;
 struct migration_out;
 struct migration_in;
 struct restart;
+struct told;
 
 enum job_state {
 	JOB_STARTING = 1, /* container made, program not yet running */
@@ -60,6 +61,11 @@ struct job {
 	pid_t pid;	   /* its pid in our namespace, 0 when not known */
 	uint32_t endpoint; /* flipd's number, 0: none */
 	bool attached;
+	bool owner_pending, owner_knows_end; /* see owner.c */
+	struct told *told;		     /* it is being told something, by the transaction told_id */
+	int64_t told_id;
+	uv_timer_t patience;								       /* with it */
+	enum owner_word { OWNER_SAYS_NOTHING, OWNER_SAYS_RESUME, OWNER_SAYS_KILL } owner_word; /* not yet done */
 	Godwit__Procd__Exited exited;
 	uint64_t exited_us;    /* our clock */
 	uv_timer_t linger;     /* with EXITED */

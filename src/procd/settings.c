@@ -12,6 +12,8 @@
 #include "base/util.h"
 
 #define LOG_BYTES_DEFAULT (16u << 20)
+#define OWNER_PATIENCE_DEFAULT 60u
+#define OWNER_PATIENCE_MAX 86400u
 #define KEEP_EXITED_DEFAULT 600u
 
 /* IPv4 addresses in their IPv6 form (::ffff:a.b.c.d), so that there is one kind to compare. */
@@ -142,6 +144,9 @@ int settings_load(struct settings *s, struct err *e)
 		r = conf_number(c, "log_bytes", LOG_BYTES_DEFAULT, &s->log_bytes, e);
 	if (!r)
 		r = conf_number(c, "keep_exited", KEEP_EXITED_DEFAULT, &s->keep_exited_s, e);
+	if (!r)
+		r = conf_number(c, "owner_patience", OWNER_PATIENCE_DEFAULT, &s->owner_patience_s, e);
+	s->owner_patience_s = MIN(MAX(s->owner_patience_s, (uint64_t)1), (uint64_t)OWNER_PATIENCE_MAX);
 	conf_free(c);
 	return r < 0 ? err_wrap(e, "%s", path) : 0;
 }

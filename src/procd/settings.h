@@ -16,7 +16,8 @@ struct settings {
 	char cgroup[64];    /* below the root of the cgroup2 hierarchy */
 	uint64_t log_bytes; /* kept of each output stream of a detached job */
 	uint64_t keep_exited_s;
-	bool accept; /* jobs from other hosts */
+	uint64_t owner_patience_s; /* how long an owner may think about a stun */
+	bool accept;		   /* jobs from other hosts */
 	/* Who speaks for whom here; entries are HOST or HOST:USER:..., HOST may be "*". See policy.h. */
 	struct host_list {
 		char entries[64][128];

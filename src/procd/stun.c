@@ -21,10 +21,6 @@
 #include "procd/ops.h"
 #include "procd/rpc.h"
 
-#define PS_CHECKPOINT 2308
-#define TERM_STUNNED 1
-#define OWNER_LOCATE_MS 10000u
-#define OWNER_KILL 1u
 #define MEMORY_MAX 65536u
 
 char *stun_message_path(const struct job *j)
@@ -32,66 +28,18 @@ char *stun_message_path(const struct job *j)
 	return xasprintf("%s/checkpoint", j->container.dir);
 }
 
-static void wake(struct job *j)
+void stun_wake(struct job *j)
 {
 	_cleanup_free_ char *path = stun_message_path(j);
 	struct err e = { 0 };
 
+	owner_forget(j);
 	j->spec->stunned = false;
 	(void)unlink(path);
 	if (jobs_save(j, &e) < 0)
 		log_error("job %s: %s", j->name, err_text(&e));
 	if (jobs_settle(j) < 0)
 		log_error("job %s: cannot be thawed", j->name);
-}
-
-/* --- the owner --- */
-
-struct told {
-	struct procd *p;
-	char name[NAME_MAX_LEN + 1];
-};
-
-static void on_owner(void *arg, int status, const struct gw_hdr *hdr, const void *data, size_t len)
-{
-	struct told *t = arg;
-	struct job *j = jobs_by_name(t->p, t->name);
-
-	(void)data;
-	(void)len;
-	if (status != GW_OK || hdr->command != GW_OK) {
-		log_warn("job %s: its owner says nothing of use; it stays stunned", t->name);
-	} else if (j && j->spec->stunned) {
-		log_info("job %s: its owner says %s", j->name, hdr->extra == OWNER_KILL ? "kill" : "resume");
-		if (hdr->extra == OWNER_KILL && j->pidfd >= 0)
-			(void)syscall(SYS_pidfd_send_signal, j->pidfd, SIGKILL, NULL, 0);
-		wake(j);
-	}
-	free(t);
-}
-
-static void tell_owner(struct job *j)
-{
-	struct gw_hdr hdr = { .command = PS_CHECKPOINT, .extra = TERM_STUNNED };
-	_cleanup_free_ char *path = stun_message_path(j), *bytes = NULL;
-	ssize_t len;
-	struct told *t;
-
-	if (!j->spec->owner || !*j->spec->owner || !j->p->gwc)
-		return;
-	len = MAX(fd_slurp(AT_FDCWD, path, STUN_MESSAGE_MAX, &bytes), (ssize_t)0);
-	hdr.port = gw_port_from_name(j->spec->owner);
-	hdr.offset = (uint64_t)len;
-	bytes = xrealloc(bytes, (size_t)len + sizeof j->name);
-	memcpy(bytes + len, j->name, strlen(j->name));
-	t = xcalloc(1, sizeof *t);
-	t->p = j->p;
-	(void)snprintf(t->name, sizeof t->name, "%s", j->name);
-	if (gwc_trans(j->p->gwc, GWC_MAIN, &hdr, bytes, (size_t)len + strlen(j->name), OWNER_LOCATE_MS, on_owner,
-		      t) < 0) {
-		log_warn("job %s: its owner cannot be told", j->name);
-		free(t);
-	}
 }
 
 /* --- stopping --- */
@@ -123,13 +71,9 @@ void stun_take(struct migration_out *m)
 
 static void stay(struct job *j)
 {
-	struct err e = { 0 };
-
 	j->spec->stunned = true;
-	if (jobs_save(j, &e) < 0)
-		log_error("job %s: %s", j->name, err_text(&e));
 	log_info("job %s: stunned", j->name);
-	tell_owner(j);
+	owner_stunned(j);
 }
 
 void stun_done(struct migration_out *m)
@@ -166,7 +110,7 @@ void stun_start(struct job *j, struct call *c)
 		call_refuse(c, -EALREADY, "job %s is stunned already", j->name);
 		return;
 	}
-	tell_owner(j);
+	owner_stunned(j);
 	report.job = j->name;
 	report.source = j->p->settings.name;
 	r.result_case = GODWIT__PROCD__REPLY__RESULT_REPORT;
@@ -184,26 +128,8 @@ void stun_resume(struct job *j, struct call *c)
 		call_refuse(c, -EBUSY, "job %s is being moved, or written into an image", j->name);
 		return;
 	}
-	wake(j);
+	stun_wake(j);
 	call_ok(c);
-}
-
-void stun_set_owner(struct job *j, struct call *c)
-{
-	const char *port = c->request->set_owner->port;
-	struct err e = { 0 };
-
-	if (strlen(port) > 255) {
-		call_refuse(c, -EINVAL, "that is no name for a port");
-		return;
-	}
-	if ((const char *)j->spec->owner != protobuf_c_empty_string)
-		free(j->spec->owner);
-	j->spec->owner = xstrdup(port);
-	if (jobs_save(j, &e) < 0)
-		call_fail(c, &e);
-	else
-		call_ok(c);
 }
 
 /* --- memory, in a thread of libuv's pool: what a page lies on may be slow, or never answer --- */

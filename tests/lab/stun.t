@@ -4,7 +4,7 @@
 . "$(dirname "$0")/lab.sh"
 
 owner=$BUILD/tests/lab/tools/owner
-lab_begin 2
+lab_begin 2 --conf owner_patience=3
 
 program='import ctypes, threading, time
 threading.Thread(target=threading.Event().wait, daemon=True).start()
@@ -129,29 +129,86 @@ exec 8>&-
 
 # --- owners ---
 
+mkfifo "$work/words"
+exec 9<>"$work/words"
+nobody="setpriv --reuid 65534 --regid 65534 --clear-groups"
+
+# own HOST WORD...: an owner with a port of its own, whose name is in $port, and whose process is $owned
 own()
 {
-	on h2 "$owner" "$@" >"$work/owner" 2>&1 &
-	for _ in $(seq 100); do grep -q ready "$work/owner" && return; sleep 0.1; done
+	local host=$1
+	shift
+	rm -f "$work/owner"
+	on "$host" $nobody "$owner" new "$@" >"$work/owner" 2>&1 <&9 &
+	owned=$!
+	until_true 10 grep -qs ready "$work/owner"
+	port=$(head -n 1 "$work/owner")
 }
+
+# heard N TEXT: the owner has heard N such messages.
+heard()
+{
+	[ "$(grep -c "$2" "$work/owner")" = "$1" ]
+}
+
+then=$(last job)
+on h2 "$owner" test-owner resume >"$work/named" 2>&1 &
+owned=$!
+until_true 10 grep -qs ready "$work/named"
 on h1 godwit setowner job test-owner
 check "it gets an owner" [ $? = 0 ]
-own test-owner resume
-then=$(last job)
 on h1 godwit stun job >/dev/null
 check "is stunned" [ $? = 0 ]
-wait $!
-is "$(tail -n 1 "$work/owner")" "2308 job 2" "the owner gets its checkpoint message"
+wait $owned
+is "$(tail -n 1 "$work/named")" "2308 cause 1 detail 0 of job, 2 threads" "the owner gets its checkpoint message"
 state_becomes job running && goes_on job "$then"
 check "and has it go on" [ $? = 0 ]
-on h1 godwit migrate job h2 >/dev/null
-check "it moves, and its owner with it" [ $? = 0 ]
-own test-owner kill
+own h2 no -kill -resume kill no
+on h1 godwit setowner job procd@h1 2>/dev/null
+check "a process server owns nothing" [ $? = 1 ]
+on h1 $nobody godwit setowner job "$port" 2>/dev/null
+check "nobody makes himself the owner of another's job" [ $? = 1 ]
+on h1 godwit setowner job "$port"
+check "any program can own a job" [ $? = 0 ]
+on h2 godwit migrate job h1 >/dev/null
+check "the job moves, and its owner with it" [ $? = 0 ]
 on h1 godwit stun job >/dev/null
-wait $!
-for _ in $(seq 50); do job_lives h1 job || break; sleep 0.1; done
+until_true 10 heard 1 "cause 1"
+until_true 10 grep -q "its owner says nothing of use (denied)" /run/godwit-lab/$LAB/h1/procd.log
+is "$(job_field h1 job .state)" stunned "an owner that says neither leaves it stunned"
+on h1 godwit resume job
+on h1 godwit stun --emergency job >/dev/null
+until_true 10 heard 2 "cause 1"
+on h1 godwit migrate job h2 2>"$work/out"
+grep -q "owner of job job is being asked" "$work/out"
+check "while it is being asked the job does not move" [ $? = 0 ]
+on h1 godwit checkpoint --force job "$work/image" >/dev/null
+check "but can be written into an image" [ $? = 0 ]
+until_true 10 grep -q "its owner does not answer; it stays stunned" /run/godwit-lab/$LAB/h1/procd.log
+check "an owner may think, but not for ever" [ $? = 0 ]
+echo now >&9
+on h1 godwit resume job
+then=$(last job)
+goes_on job "$then"
+check "what it says too late does not count" [ $? = 0 ]
+on h1 godwit stun job >/dev/null
+until_true 10 heard 3 "cause 1"
+lab restart h1 procd -k >/dev/null 2>&1
+state_becomes job stunned
+then=$(last job)
+echo now >&9
+until_true 10 heard 4 "cause 1"
+check "a procd that has died asks again" [ $? = 0 ]
+until_true 10 heard 1 "cause 2 detail 9 of job"
+check "an owner may have it killed, and hears of its end" [ $? = 0 ]
 job_lives h1 job
-check "an owner may have it killed" [ $? != 0 ]
+check "which it was" [ $? != 0 ]
+
+own h2 no
+on h1 godwit run -d --name short -- sh -c 'sleep 0.5; exit 7' >/dev/null
+on h1 godwit setowner short "$port"
+until_true 10 heard 1 "cause 0 detail 7 of short"
+check "and of the status of one that ends by itself" [ $? = 0 ]
 
 on h1 godwit run -d --name socket -- "$python" -c 'import socket, time
 s = socket.socket()
