@@ -10,12 +10,14 @@
 
 struct args {
 	const char *job, *dir;
-	bool kill, replace, compress, json;
+	bool kill, replace, compress, update, json;
 };
 
 static const struct argp_option options[] = {
 	{ "kill", 'k', NULL, 0, "end the job when the image is on disk", 0 },
 	{ "force", 'f', NULL, 0, "take the place of an image that is there", 0 },
+	{ "incremental", 'i', NULL, 0, "as --force, but write only what has changed since, if that can be done",
+	  0 },
 	{ "compress", 'z', NULL, 0, "compress memory (zstd); gdb then cannot read it", 0 },
 	{ "json", 'j', NULL, 0, "one object: job, image, freeze_us, total_us, bytes, pages, written", 0 },
 	{ 0 },
@@ -31,6 +33,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'f':
 		a->replace = true;
+		return 0;
+	case 'i':
+		a->update = true;
 		return 0;
 	case 'z':
 		a->compress = true;
@@ -63,7 +68,7 @@ static const struct argp argp = {
 static int show(const struct args *a, const char *path, const cli_reply *reply)
 {
 	const Godwit__Procd__Report *x = reply->report;
-	char bytes[CLI_TEXT_MAX], freeze[CLI_TEXT_MAX];
+	char bytes[CLI_TEXT_MAX], freeze[CLI_TEXT_MAX], written[CLI_TEXT_MAX];
 
 	if (reply->result_case != GODWIT__PROCD__REPLY__RESULT_REPORT)
 		return cli_fail(CLI_FAILED, "%s: the answer makes no sense", a->job);
@@ -72,8 +77,8 @@ static int show(const struct args *a, const char *path, const cli_reply *reply)
 						x->source, "image", path, "freeze_us", (json_int_t)x->freeze_us,
 						"total_us", (json_int_t)x->total_us, "bytes", (json_int_t)x->bytes,
 						"pages", (json_int_t)x->pages, "written", (json_int_t)x->written));
-	printf("%s: %s of memory in %s on %s, stopped for %s\n", x->job, cli_size(x->bytes, bytes), path,
-	       x->source, cli_time(x->freeze_us, freeze));
+	printf("%s: %s of memory in %s on %s, %s written, stopped for %s\n", x->job, cli_size(x->bytes, bytes),
+	       path, x->source, cli_size(x->written, written), cli_time(x->freeze_us, freeze));
 	return CLI_OK;
 }
 
@@ -100,6 +105,7 @@ int cmd_checkpoint(int argc, char **argv)
 	message.kill = a.kill;
 	message.replace = a.replace;
 	message.compress = a.compress;
+	message.update = a.update;
 	port = cli_port_job(job);
 	r = cli_call(&c, port, &req, &reply, &e);
 	cli_close(&c);

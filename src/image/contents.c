@@ -7,7 +7,8 @@
  * each piece lies is kept, sorted at the end, and becomes the list of chunks.
  *
  * The hashes of the pages are worked out from the file, which is in the page cache, while the disk is busy with
- * it: each stretch is handed to the disk, then looked at. Compressed contents are hashed on their way in.
+ * it: each stretch is handed to the disk, then looked at. What is compressed, or goes into a file that is there
+ * (update.c), is hashed on its way in.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -66,6 +67,7 @@ void contents_done(struct contents *c)
 	free(c->hashes);
 	free(c->packed);
 	(void)ZSTD_freeCCtx(c->zstd);
+	update_free(c->update);
 	*c = (struct contents) { .fd = -EBADF };
 }
 
@@ -86,7 +88,9 @@ static struct piece *add_piece(struct contents *c, uint32_t space, uint64_t star
 		c->room = MAX(2 * c->room, (size_t)1024);
 		c->pieces = xrealloc(c->pieces, c->room * sizeof *c->pieces);
 	}
-	c->pieces[c->n] = (struct piece) { .space = space, .start = start, .end = start + len, .offset = c->end };
+	c->pieces[c->n] = (struct piece) {
+		.space = space, .start = start, .end = start + len, .offset = c->end, .hash = c->n_hashes
+	};
 	return &c->pieces[c->n++];
 }
 
@@ -148,13 +152,77 @@ static int put_packed(struct contents *c, uint32_t space, uint64_t start, const 
 
 	if (ZSTD_isError(packed))
 		return -EIO;
-	add_hashes(c, bytes, len);
 	p = add_piece(c, space, start, len);
 	p->stored = packed;
+	add_hashes(c, bytes, len);
 	c->written += packed;
 	err = file_write_at(c->fd, c->packed, packed, c->end);
 	c->end += packed;
 	return err;
+}
+
+/* Notes where a page is; true if it has to be written there. */
+static bool place_page(struct contents *c, uint32_t space, uint64_t start, const uint8_t *page,
+		       uint64_t *ret_offset)
+{
+	struct piece *last = c->n ? &c->pieces[c->n - 1] : NULL;
+	size_t hash = c->n_hashes;
+	uint64_t next = 0;
+	bool is_there;
+
+	add_hashes(c, page, IMAGE_PAGE);
+	if (last && last->space == space && last->end == start)
+		next = last->offset + (last->end - last->start);
+	is_there = update_has(c->update, space, start, c->hashes + hash * IMAGE_HASH_LEN, ret_offset);
+	if (!is_there)
+		*ret_offset = update_take(c->update, next);
+	if (next && *ret_offset == next) {
+		last->end += IMAGE_PAGE;
+	} else {
+		last = add_piece(c, space, start, IMAGE_PAGE);
+		last->offset = *ret_offset;
+		last->hash = hash;
+	}
+	return !is_there;
+}
+
+/* Pages that the file does not have yet, in runs. Zero ones, too: its free places may hold anything. */
+static int put_changed(struct contents *c, uint32_t space, uint64_t start, const uint8_t *bytes, size_t len)
+{
+	uint64_t run_at = 0, at;
+	size_t run = 0, run_len = 0;
+	int err = 0;
+
+	for (size_t i = 0; i < len && !err; i += IMAGE_PAGE) {
+		bool writes = place_page(c, space, start + i, bytes + i, &at);
+
+		if (writes && run_len && run + run_len == i && run_at + run_len == at) {
+			run_len += IMAGE_PAGE;
+			continue;
+		}
+		if (!writes)
+			continue;
+		err = run_len ? file_write_at(c->fd, bytes + run, run_len, run_at) : 0;
+		c->written += run_len;
+		run = i;
+		run_at = at;
+		run_len = IMAGE_PAGE;
+	}
+	if (!err && run_len)
+		err = file_write_at(c->fd, bytes + run, run_len, run_at);
+	c->written += run_len;
+	return err;
+}
+
+uint64_t contents_room(struct contents *c, uint64_t len)
+{
+	uint64_t at;
+
+	if (c->update)
+		return update_room(c->update, len);
+	at = ALIGN_UP(c->end, (uint64_t)IMAGE_PAGE);
+	c->end = at + len;
+	return at;
 }
 
 int contents_put(struct contents *c, uint32_t space, uint64_t start, const void *bytes, size_t len, struct err *e)
@@ -163,7 +231,11 @@ int contents_put(struct contents *c, uint32_t space, uint64_t start, const void 
 
 	if (!len || (start | len) % IMAGE_PAGE || start > INT64_MAX || (c->compress && len > IMAGE_CHUNK_MAX))
 		return err_set(e, -EINVAL, "page contents that are not whole pages");
-	err = c->compress ? put_packed(c, space, start, bytes, len) : put_plain(c, space, start, bytes, len);
+	if (c->update)
+		err = put_changed(c, space, start, bytes, len);
+	else
+		err = c->compress ? put_packed(c, space, start, bytes, len)
+				  : put_plain(c, space, start, bytes, len);
 	return err < 0 ? err_code(e, err, "cannot write page contents") : 0;
 }
 
@@ -289,12 +361,32 @@ static int hash_file(struct contents *c, const Godwit__Image__Image *m)
 	return err;
 }
 
+/* Into the order of the chunks. Pieces are sorted as they are. */
+static void order_hashes(struct contents *c)
+{
+	uint8_t *ordered = xmalloc(c->n_hashes * IMAGE_HASH_LEN + 1), *to = ordered;
+
+	for (size_t i = 0; i < c->n; i++) {
+		const struct piece *p = &c->pieces[i];
+		size_t len = (p->end - p->start) / IMAGE_PAGE * IMAGE_HASH_LEN;
+
+		memcpy(to, c->hashes + p->hash * IMAGE_HASH_LEN, len);
+		to += len;
+	}
+	free(c->hashes);
+	c->hashes = ordered;
+}
+
 int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e)
 {
 	struct contents_hash h;
 	size_t n = 0;
-	int err = c->compress ? 0 : hash_file(c, m);
+	int err = 0;
 
+	if (c->compress || c->update)
+		order_hashes(c);
+	else
+		err = hash_file(c, m);
 	if (err < 0)
 		return err_code(e, err, "cannot read page contents back");
 	contents_hash_init(&h);
@@ -305,8 +397,7 @@ int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e)
 	m->hash.len = IMAGE_HASH_LEN;
 	m->hash.data = xmalloc(IMAGE_HASH_LEN);
 	contents_hash_end(&h, m->hash.data);
-	m->hashes = ALIGN_UP(c->end, (uint64_t)IMAGE_PAGE);
-	c->end = m->hashes + n * IMAGE_HASH_LEN;
+	m->hashes = contents_room(c, n * IMAGE_HASH_LEN);
 	err = file_write_at(c->fd, c->hashes, n * IMAGE_HASH_LEN, m->hashes);
 	return err < 0 ? err_code(e, err, "cannot write the hashes of page contents") : 0;
 }

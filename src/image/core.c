@@ -161,3 +161,28 @@ int core_read(int fd, uint64_t size, uint8_t **ret, size_t *ret_len, struct err 
 	*ret_len = len;
 	return 0;
 }
+
+int core_segments(int fd, uint64_t size, Elf64_Phdr **ret, size_t *ret_n, uint64_t *ret_at, uint64_t *ret_len,
+		  struct err *e)
+{
+	_cleanup_free_ Elf64_Phdr *v = NULL;
+	Elf64_Ehdr h;
+	uint32_t n = 0;
+	int err = read_at(fd, &h, sizeof h, 0, size, "ELF headers", e);
+
+	if (!err)
+		err = check_header(&h, e);
+	if (!err)
+		err = count_segments(fd, &h, size, &n, e);
+	if (err < 0)
+		return err;
+	v = xcalloc((size_t)n + 1, sizeof *v);
+	err = read_at(fd, v, n * sizeof *v, h.e_phoff, size, "program headers", e);
+	if (err < 0)
+		return err;
+	*ret = steal_ptr(&v);
+	*ret_n = n;
+	*ret_at = h.e_phoff;
+	*ret_len = n * sizeof *v + sizeof(Elf64_Shdr);
+	return 0;
+}

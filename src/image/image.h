@@ -15,15 +15,16 @@
  *
  *	ELF header | page contents, page-aligned | their hashes | notes | program headers
  *
- * Page contents are sparse: a page that is zero is a hole. Each mapping is a PT_LOAD segment; of a file's private
- * mapping only pages that differ from the file are there (gdb finds the others in the file, by NT_FILE), in
- * segments of their own. Memory shared under several addresses lies there once, and all its segments point to it.
- * Compressed contents are not in any segment: gdb needs the image expanded (image_copy).
+ * (after an update: in any order). Page contents are sparse: a page that is zero is a hole. Each mapping is a
+ *PT_LOAD segment; of a file's private mapping only pages that differ from the file are there (gdb finds the others
+ *in the file, by NT_FILE), in segments of their own. Memory shared under several addresses lies there once, and
+ *all its segments point to it. Compressed contents are not in any segment: gdb needs the image expanded
+ *(image_copy).
  *
  * An image is written beside its final place and renamed when all of it is on the disk: a full disk or a crash
- * leaves the old image, or none. It is written and read with the caller's rights. No symbolic link is followed
- * below the path's last component but one. What is read is believed only after it was checked; every refusal names
- * file and reason.
+ * leaves the old image, or none. An update changes the file that is there, and has the same property. It is
+ *written and read with the caller's rights. No symbolic link is followed below the path's last component but one.
+ *What is read is believed only after it was checked; every refusal names file and reason.
  */
 
 #define IMAGE_VERSION 2u
@@ -39,6 +40,7 @@
 enum image_flag {
 	IMAGE_REPLACE = 1,  /* take the place of an image that is there */
 	IMAGE_COMPRESS = 2, /* zstd */
+	IMAGE_UPDATE = 4,   /* the same, but write only what has changed, if that can be done (update.c) */
 };
 
 /* Page contents exist from `start` to `end`, page-aligned, in a space as in godwit.image.Chunk. */

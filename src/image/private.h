@@ -42,9 +42,10 @@ struct segments {
 	size_t n, room;
 };
 
-/* One segment or more for each mapping, with what of its contents lies in the file. */
+/* One segment or more for each mapping, with what of its contents lies in the file. `holes`: what the file has
+ * between contents of one space is zero. */
 void segments_add_process(struct segments *s, const Godwit__Ckpt__Process *p, Godwit__Image__Chunk *const *chunks,
-			  size_t n_chunks, uint64_t vdso_offset);
+			  size_t n_chunks, uint64_t vdso_offset, bool holes);
 void segments_done(struct segments *s);
 
 /* --- hash.c --- */
@@ -71,21 +72,26 @@ void contents_hash_end(struct contents_hash *h, uint8_t ret[IMAGE_HASH_LEN]);
 int file_write_at(int fd, const void *buf, size_t len, uint64_t at);
 int file_read_at(int fd, void *buf, size_t len, uint64_t at);
 
-/* Where `start` to `end` of a space lies in the file. `stored` as in godwit.image.Chunk. */
+/* Where `start` to `end` of a space lies in the file. `stored` as in godwit.image.Chunk; `hash`: which of the
+ * hashes is that of its first page, if they are known. */
 struct piece {
 	uint32_t space;
 	uint64_t start, end, offset, stored;
+	size_t hash;
 };
+
+struct update;
 
 /* Page contents that are being written. */
 struct contents {
 	int fd; /* the caller's */
 	bool compress;
-	uint64_t end;	  /* of the file, so far */
-	uint64_t written; /* bytes of contents */
+	struct update *update; /* NULL: the file is new */
+	uint64_t end;	       /* of a new file, so far */
+	uint64_t written;      /* bytes of contents */
 	struct piece *pieces;
 	size_t n, room;
-	uint8_t *hashes; /* of each page, as the chunks have them */
+	uint8_t *hashes; /* of each page, as it came */
 	size_t n_hashes, hash_room;
 	uint8_t *packed;
 	ZSTD_CCtx *zstd;
@@ -93,6 +99,8 @@ struct contents {
 
 void contents_init(struct contents *c, int fd, bool compress);
 void contents_done(struct contents *c);
+/* Room for `len` bytes that are not page contents, page-aligned. */
+uint64_t contents_room(struct contents *c, uint64_t len);
 /* Whole pages, anywhere; to be compressed: in order, and at most IMAGE_CHUNK_MAX. */
 int contents_put(struct contents *c, uint32_t space, uint64_t start, const void *bytes, size_t len,
 		 struct err *e) must_check;
@@ -102,6 +110,27 @@ int contents_list(struct contents *c, Godwit__Image__Image *m, struct err *e) mu
 int contents_get(const struct contents *c, const Godwit__Image__Image *m, uint64_t start, void *page);
 /* Writes the hashes behind the contents; fills m->hash and m->hashes. Sends the contents to the disk meanwhile. */
 int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e) must_check;
+
+/* --- update.c --- */
+
+struct place;
+
+/* The image of that one process at its place, to be changed; NULL: it does not suit, write a new one. */
+struct update *update_open(const struct place *p, int32_t pid);
+int update_fd(const struct update *u); /* stays its own */
+/* True if the image has that page; *ret_offset: where. */
+bool update_has(struct update *u, uint32_t space, uint64_t start, const uint8_t hash[IMAGE_HASH_LEN],
+		uint64_t *ret_offset);
+/* A free page of the file: `wanted`, if it is free (0: any). */
+uint64_t update_take(struct update *u, uint64_t wanted);
+uint64_t update_room(struct update *u, uint64_t len);
+/* The header is about to be written: from now on the file may be needed as the old image or as the new one. */
+void update_commit(struct update *u);
+/* It is on the disk: frees what only the old image needed. `tail`: where notes and headers are. */
+void update_committed(struct update *u, const Godwit__Image__Image *m, const Elf64_Phdr *segments, size_t n,
+		      uint64_t tail, uint64_t tail_len);
+/* Without a commit: the old image is all that stays. NULL is permitted. */
+void update_free(struct update *u);
 
 /* --- place.c --- */
 
@@ -129,5 +158,8 @@ int image_check(const Godwit__Image__Image *m, uint64_t size, int32_t pid, struc
 
 /* Finds the GODWIT note of a core file; its contents are the caller's (heap). */
 int core_read(int fd, uint64_t size, uint8_t **ret, size_t *ret_len, struct err *e) must_check;
+/* All its program headers (heap), and where they lie, a section header behind them included. */
+int core_segments(int fd, uint64_t size, Elf64_Phdr **ret, size_t *ret_n, uint64_t *ret_at, uint64_t *ret_len,
+		  struct err *e) must_check;
 
 #endif

@@ -52,27 +52,27 @@ static size_t find_chunk(Godwit__Image__Chunk *const *c, size_t n, uint32_t spac
 }
 
 /* Does the file go on from one chunk to the next as memory does? */
-static bool goes_on(const Godwit__Image__Chunk *a, const Godwit__Image__Chunk *b, bool anonymous)
+static bool goes_on(const Godwit__Image__Chunk *a, const Godwit__Image__Chunk *b, bool holes)
 {
 	/* What is compressed is not there for gdb. */
 	return a->space == b->space && !a->stored && !b->stored && b->offset - a->offset == b->start - a->start &&
-	       (anonymous || b->start == a->start + a->bytes);
+	       (holes || b->start == a->start + a->bytes);
 }
 
 /* Where one mapping looks into a space: its first byte is `from` there. */
 static void add_region(struct segments *s, const Godwit__Ckpt__Region *g, uint32_t space, uint64_t from,
-		       Godwit__Image__Chunk *const *c, size_t n)
+		       Godwit__Image__Chunk *const *c, size_t n, bool holes)
 {
 	uint64_t at = from, end = from + (g->end - g->start);
-	bool anonymous = g->kind != GODWIT__CKPT__REGION__KIND__FILE_PRIVATE &&
-			 g->kind != GODWIT__CKPT__REGION__KIND__FILE_SHARED;
+	bool over = holes && g->kind != GODWIT__CKPT__REGION__KIND__FILE_PRIVATE &&
+		    g->kind != GODWIT__CKPT__REGION__KIND__FILE_SHARED;
 	size_t i = find_chunk(c, n, space, from);
 
 	while (i < n && c[i]->space == space && c[i]->start < end) {
 		const Godwit__Image__Chunk *first = c[i], *last = c[i];
 		uint64_t start = MAX(first->start, from), stop;
 
-		for (i++; i < n && goes_on(last, c[i], anonymous) && c[i]->start < end; i++)
+		for (i++; i < n && goes_on(last, c[i], over) && c[i]->start < end; i++)
 			last = c[i];
 		if (first->stored)
 			continue;
@@ -88,7 +88,7 @@ static void add_region(struct segments *s, const Godwit__Ckpt__Region *g, uint32
 }
 
 void segments_add_process(struct segments *s, const Godwit__Ckpt__Process *p, Godwit__Image__Chunk *const *chunks,
-			  size_t n_chunks, uint64_t vdso_offset)
+			  size_t n_chunks, uint64_t vdso_offset, bool holes)
 {
 	const Godwit__Ckpt__Memory *m = p->memory;
 
@@ -96,9 +96,9 @@ void segments_add_process(struct segments *s, const Godwit__Ckpt__Process *p, Go
 		const Godwit__Ckpt__Region *g = m->regions[i];
 
 		if (g->kind == GODWIT__CKPT__REGION__KIND__ANON_SHARED)
-			add_region(s, g, g->object, g->offset, chunks, n_chunks);
+			add_region(s, g, g->object, g->offset, chunks, n_chunks, holes);
 		else
-			add_region(s, g, 0, g->start, chunks, n_chunks);
+			add_region(s, g, 0, g->start, chunks, n_chunks, holes);
 	}
 	if (vdso_offset)
 		add(s, m->vdso_start, m->vdso_len, vdso_offset, m->vdso_len, PROT_READ | PROT_EXEC);

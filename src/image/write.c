@@ -55,7 +55,7 @@ int image_create(const char *path, unsigned flags, const char *name, const char 
 	w->host = xstrdup(host ? host : "");
 	if (sodium_init() < 0)
 		return err_set(e, -EIO, "libsodium does not start");
-	err = place_open(&w->place, path, flags & IMAGE_REPLACE, e);
+	err = place_open(&w->place, path, flags & (IMAGE_REPLACE | IMAGE_UPDATE), e);
 	if (err < 0)
 		return err;
 	w->buf = xmalloc(IMAGE_CHUNK_MAX);
@@ -184,9 +184,8 @@ static int write_vdso(struct core_out *c, uint64_t *ret_where, struct err *e)
 	*ret_where = 0;
 	if (!vdso->len)
 		return 0;
-	*ret_where = ALIGN_UP(c->contents.end, (uint64_t)IMAGE_PAGE);
-	err = file_write_at(c->fd, vdso->data, vdso->len, *ret_where);
-	c->contents.end = *ret_where + vdso->len;
+	*ret_where = contents_room(&c->contents, vdso->len);
+	err = file_write_at(c->contents.fd, vdso->data, vdso->len, *ret_where);
 	return err < 0 ? err_code(e, err, "cannot write the vDSO") : 0;
 }
 
@@ -223,16 +222,23 @@ static struct core_out *grow(struct image_writer *w, int32_t pid)
 
 int image_begin(struct image_writer *w, int32_t pid, struct err *e)
 {
+	struct update *update = NULL;
 	struct core_out *c;
 
 	if (w->n == IMAGE_PROCESSES_MAX)
 		return err_set(e, -E2BIG, "more than %u processes", IMAGE_PROCESSES_MAX);
 	if (pid <= 0 || (w->n && !w->cores[w->n - 1]->whole))
 		return err_set(e, -EINVAL, "not the time to begin process %d", pid);
+	if (w->n && w->cores[0]->contents.update)
+		return err_set(e, -ENOTSUP, "an image of several processes is not updated");
 	c = grow(w, pid);
-	c->fd = open_core(w, pid, e);
-	contents_init(&c->contents, c->fd, w->flags & IMAGE_COMPRESS);
-	return c->fd < 0 ? c->fd : 0;
+	if (w->flags & IMAGE_UPDATE && !(w->flags & IMAGE_COMPRESS) && w->n == 1)
+		update = update_open(&w->place, pid);
+	if (!update)
+		c->fd = open_core(w, pid, e);
+	contents_init(&c->contents, update ? update_fd(update) : c->fd, w->flags & IMAGE_COMPRESS);
+	c->contents.update = update;
+	return !update && c->fd < 0 ? c->fd : 0;
 }
 
 int image_put(struct image_writer *w, uint32_t space, uint64_t start, const void *bytes, size_t len, struct err *e)
@@ -259,7 +265,8 @@ int image_end(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct
 	err = notes_add_process(&c->notes, job, p, args, e);
 	if (err < 0)
 		return err;
-	segments_add_process(&c->segments, p->process, c->message->chunks, c->message->n_chunks, vdso);
+	segments_add_process(&c->segments, p->process, c->message->chunks, c->message->n_chunks, vdso,
+			     !c->contents.update);
 	c->whole = true;
 	return 0;
 }
@@ -310,41 +317,77 @@ static int add_own_note(struct notes *n, Godwit__Image__Image *m, struct err *e)
 	return 0;
 }
 
+struct tail {
+	uint64_t notes, headers, section, end; /* where they are in the file */
+};
+
+static struct tail make_tail(struct core_out *c)
+{
+	uint64_t notes_len = ALIGN_UP((uint64_t)c->notes.len, (uint64_t)8);
+	uint64_t headers_len = (c->segments.n + 1) * sizeof(Elf64_Phdr);
+	struct tail t;
+
+	t.notes = contents_room(&c->contents, notes_len + headers_len + sizeof(Elf64_Shdr));
+	t.headers = t.notes + notes_len;
+	t.section = t.headers + headers_len;
+	t.end = t.section + sizeof(Elf64_Shdr);
+	return t;
+}
+
+static int write_tail(const struct core_out *c, const struct tail *t)
+{
+	const struct segments *s = &c->segments;
+	Elf64_Phdr note = { .p_type = PT_NOTE, .p_offset = t->notes, .p_filesz = c->notes.len, .p_align = 4 };
+	Elf64_Shdr section = { .sh_info = (uint32_t)s->n + 1 };
+	int fd = c->contents.fd;
+	int err = file_write_at(fd, c->notes.bytes, c->notes.len, t->notes);
+
+	if (!err)
+		err = file_write_at(fd, &note, sizeof note, t->headers);
+	if (!err)
+		err = file_write_at(fd, s->v, s->n * sizeof *s->v, t->headers + sizeof note);
+	return err ? err : file_write_at(fd, &section, sizeof section, t->section);
+}
+
+/* Of an image that is updated the header is the commit: all else must be on the disk before it. */
+static int write_header(const struct core_out *c, const struct tail *t)
+{
+	Elf64_Ehdr head = elf_header(t->headers, t->section, c->segments.n + 1);
+	int fd = c->contents.fd, err;
+
+	if (c->contents.update) {
+		if (fsync(fd) < 0)
+			return -errno;
+		update_commit(c->contents.update);
+	}
+	err = file_write_at(fd, &head, sizeof head, 0);
+	if (!err && fsync(fd) < 0)
+		err = -errno;
+	if (!err && c->contents.update)
+		update_committed(c->contents.update, c->message, c->segments.v, c->segments.n, t->notes,
+				 t->end - t->notes);
+	return err;
+}
+
 /* Hashes, notes and headers behind the contents. */
 static int finish_core(struct core_out *c, struct err *e)
 {
 	struct segments *s = &c->segments;
-	Elf64_Phdr note = { .p_type = PT_NOTE, .p_align = 4 };
-	Elf64_Shdr section = { .sh_info = (uint32_t)s->n + 1 };
-	uint64_t notes_at = 0, phoff = 0, shoff = 0;
-	Elf64_Ehdr head;
+	struct tail t;
 	int err = contents_hashes(&c->contents, c->message, e);
 
 	if (!err)
 		err = add_own_note(&c->notes, c->message, e);
 	if (err < 0)
 		return err;
-	notes_at = ALIGN_UP(c->contents.end, (uint64_t)IMAGE_PAGE);
-	note.p_offset = notes_at;
-	note.p_filesz = c->notes.len;
-	phoff = ALIGN_UP(notes_at + c->notes.len, (uint64_t)8);
-	shoff = phoff + (s->n + 1) * sizeof note;
+	t = make_tail(c);
 	/* BFD looks for an ELF header where a segment begins, contents or not: at 0 it would find this file's. */
 	for (size_t k = 0; k < s->n; k++)
 		if (!s->v[k].p_filesz)
-			s->v[k].p_offset = notes_at;
-	head = elf_header(phoff, shoff, s->n + 1);
-	err = file_write_at(c->fd, c->notes.bytes, c->notes.len, notes_at);
+			s->v[k].p_offset = t.notes;
+	err = write_tail(c, &t);
 	if (!err)
-		err = file_write_at(c->fd, &note, sizeof note, phoff);
-	if (!err)
-		err = file_write_at(c->fd, s->v, s->n * sizeof *s->v, phoff + sizeof note);
-	if (!err)
-		err = file_write_at(c->fd, &section, sizeof section, shoff);
-	if (!err)
-		err = file_write_at(c->fd, &head, sizeof head, 0);
-	if (!err && fsync(c->fd) < 0)
-		err = -errno;
+		err = write_header(c, &t);
 	return err < 0 ? err_code(e, err, "cannot write process %d", c->pid) : 0;
 }
 
@@ -358,7 +401,7 @@ int image_commit(struct image_writer *w, struct err *e)
 		w->cores[i]->message->of = w->n;
 		err = finish_core(w->cores[i], e);
 	}
-	if (!err)
+	if (!err && !w->cores[0]->contents.update)
 		err = place_take(&w->place, e);
 	w->committed = !err;
 	return err;

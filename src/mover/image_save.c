@@ -316,7 +316,8 @@ static int receive(struct mover *m, struct file_parts *kept, struct file_parts *
 
 static int save(struct mover *m, const Godwit__Mover__Save *ask, struct err *e)
 {
-	unsigned flags = (ask->replace ? IMAGE_REPLACE : 0) | (ask->compress ? IMAGE_COMPRESS : 0);
+	unsigned flags = (ask->replace ? IMAGE_REPLACE : 0) | (ask->compress ? IMAGE_COMPRESS : 0) |
+			 (ask->update ? IMAGE_UPDATE : 0);
 	struct file_parts kept = { 0 }, late = { 0 };
 	struct saving *s = m->to.saving;
 	int err = image_create(ask->path, flags, ask->name, ask->host, &s->w, e);

@@ -30,7 +30,7 @@
 
 struct image_out {
 	char *path;
-	bool kill, replace, compress;
+	bool kill, replace, compress, update;
 	uid_t uid;
 	gid_t gid;
 	struct mover *saver;
@@ -51,6 +51,7 @@ struct image_out *image_out_new(struct migration_out *m, struct call *c)
 	i->kill = q->kill;
 	i->replace = q->replace;
 	i->compress = q->compress;
+	i->update = q->update;
 	i->uid = c->uid;
 	i->gid = c->gid;
 	i->streams = memfd_create("godwit-streams", MFD_CLOEXEC);
@@ -87,6 +88,7 @@ static void say_save(struct migration_out *m)
 	q.path = m->image->path;
 	q.replace = m->image->replace;
 	q.compress = m->image->compress;
+	q.update = m->image->update;
 	q.name = m->name;
 	q.host = m->p->settings.name;
 	q.begin.data = bytes;

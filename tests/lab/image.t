@@ -88,6 +88,23 @@ check "goes on" [ $? = 0 ]
 check "with that file" [ "$(stat -c %s "$work/file")" -ge "$size" ]
 check "and nothing is left beside it" [ -z "$(find "$work" -name '.godwit*')" ]
 
+on h1 godwit checkpoint -i again "$work/image7" >/dev/null
+counts_on h1 again
+on h1 godwit checkpoint -ij again "$work/image7" >"$work/out"
+check "a second checkpoint writes what has changed" [ "$(jq '.written > 0 and .written * 4 < .bytes' "$work/out")" = true ]
+"$GODWIT" image verify "$work/image7"
+check "the image is well" [ $? = 0 ]
+last=$(last h1 again)
+on h1 godwit restart --host h2 --name updated "$work/image7" >/dev/null && counts_on h1 updated && goes_on h1 updated "$last"
+check "and goes on from there" [ $? = 0 ]
+if command -v gdb >/dev/null; then
+	gdb -batch -ex bt "$(readlink -f "$python")" "$work/image7/2.core" >"$work/out" 2>&1
+	check "gdb shows where it stood" grep -q "^#[3-9] .*Py" "$work/out"
+else
+	skip "gdb shows where it stood" "no gdb"
+fi
+on h1 godwit kill -KILL updated
+
 mkdir "$work/small"
 on h1 mount -t tmpfs -o size=1m none "$work/small"
 on h1 godwit checkpoint again "$work/small/image" 2>"$work/err"

@@ -109,12 +109,21 @@ static int teardown(void **state)
 	return 0;
 }
 
-/* Every third page is zero; others say where they are. */
+/* Every third page is zero; others say where they are. Some change with each generation, and some become zero or
+ * cease to be. */
+static unsigned generation;
+
 static void fill_page(uint32_t space, uint64_t at, uint8_t *page)
 {
 	uint64_t word = at * 2654435761u + space;
 
 	memset(page, 0, PAGE);
+	if (at / PAGE % 50 == 7)
+		word += generation;
+	if (at / PAGE % 50 == 8 && generation & 1)
+		return;
+	if (at / PAGE % 50 == 9 && generation & 1)
+		at += PAGE;
 	if (at / PAGE % 3)
 		for (unsigned i = 0; i < PAGE; i += sizeof word)
 			memcpy(page + i, &word, sizeof word);
@@ -366,7 +375,7 @@ static void leftover_of_another(void **state)
 }
 
 /* Runs a writer until its k-th system call, which it does not do. True if it ended before that. */
-static bool write_until(struct fixture *f, unsigned k)
+static bool write_until(struct fixture *f, unsigned k, int (*write)(struct fixture *f, struct err *e))
 {
 	pid_t pid = fork();
 	int status;
@@ -376,7 +385,7 @@ static bool write_until(struct fixture *f, unsigned k)
 
 		(void)ptrace(PTRACE_TRACEME, 0, NULL, NULL);
 		(void)raise(SIGSTOP);
-		_exit(write_image(f, f->path, IMAGE_REPLACE, &e) < 0);
+		_exit(write(f, &e) < 0);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
 	(void)ptrace(PTRACE_SETOPTIONS, pid, NULL, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
@@ -390,6 +399,11 @@ static bool write_until(struct fixture *f, unsigned k)
 	return WIFEXITED(status) && WEXITSTATUS(status) == 0;
 }
 
+static int replace_both(struct fixture *f, struct err *e)
+{
+	return write_image(f, f->path, IMAGE_REPLACE, e);
+}
+
 /* At every instant there is an image, and what is left is gone with the next. */
 static void killed(void **state)
 {
@@ -399,7 +413,7 @@ static void killed(void **state)
 
 	must(write_image(f, f->path, 0, &e), &e);
 	for (bool over = false; !over; k += most < 250 ? 11 : 1) {
-		over = write_until(f, k);
+		over = write_until(f, k, replace_both);
 		most = k;
 		check_image(f, f->path);
 		assert_true(entries(f->dir) <= 2);
@@ -408,6 +422,153 @@ static void killed(void **state)
 	assert_true(most > 100);
 	must(write_image(f, f->path, IMAGE_REPLACE, &e), &e);
 	assert_int_equal(entries(f->dir), 1);
+}
+
+/* --- only what has changed --- */
+
+/* Of the first process only, whose memory is not always the same. */
+static int write_one(struct fixture *f, unsigned flags, uint64_t *ret_written, struct err *e)
+{
+	struct image_process p = {
+		.process = &f->process[0], .extents = f->extents, .n_extents = 3, .source = source
+	};
+	struct image_writer *w = NULL;
+	int err = image_create(f->path, flags, "web", "h1", &w, e);
+
+	f->extents[0].start = HEAP + generation % 3 * PAGE;
+	f->extents[1].end = HEAP + (320 + generation % 5) * PAGE;
+	if (!err)
+		err = image_add(w, &f->job, &p, e);
+	if (!err)
+		err = image_commit(w, e);
+	if (!err && ret_written)
+		*ret_written = image_written(w);
+	image_writer_free(w);
+	return err;
+}
+
+static int compare(void *arg, uint32_t space, uint64_t start, const void *buf, size_t len, struct err *e)
+{
+	size_t *pages = arg;
+	uint8_t page[PAGE];
+
+	for (size_t at = 0; at < len; at += PAGE, ++*pages) {
+		fill_page(space, start + at, page);
+		if (memcmp(page, (const uint8_t *)buf + at, PAGE) != 0)
+			return err_set(e, -ESTALE, "another generation");
+	}
+	return 0;
+}
+
+/* 0: the image of that generation is there, whole; -ESTALE: of another one. */
+static int look_at_one(struct fixture *f, unsigned of)
+{
+	struct image *im = NULL;
+	struct err e = { 0 };
+	size_t pages = 0;
+	int err;
+
+	must(image_open(f->path, &im, &e), &e);
+	must(image_pages(im, 0, NULL, NULL, &e), &e);
+	generation = of;
+	err = image_pages(im, 0, compare, &pages, &e);
+	if (!err)
+		assert_int_equal(pages, 312 - of % 3 + of % 5);
+	image_close(im);
+	return err;
+}
+
+static uint64_t blocks(struct fixture *f)
+{
+	char core[160];
+	struct stat st;
+
+	(void)snprintf(core, sizeof core, "%s/10.core", f->path);
+	assert_int_equal(stat(core, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+static void updates(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = { 0 };
+	uint64_t written, size;
+
+	generation = 0;
+	must(write_one(f, IMAGE_UPDATE, &written, &e), &e);
+	assert_true(written > 200 * PAGE);
+	size = blocks(f);
+	for (unsigned g = 1; g < 20; g++) {
+		generation = g;
+		must(write_one(f, IMAGE_UPDATE, &written, &e), &e);
+		assert_true(written > 0 && written < 40 * PAGE);
+		assert_int_equal(look_at_one(f, g), 0);
+		assert_int_equal(entries(f->dir), 1);
+	}
+	assert_true(blocks(f) < size + 30 * PAGE); /* nothing piles up */
+	must(write_one(f, IMAGE_UPDATE, &written, &e), &e);
+	assert_int_equal(written, 0);
+	/* What does not suit is replaced as a whole. */
+	must(write_one(f, IMAGE_REPLACE | IMAGE_COMPRESS, NULL, &e), &e);
+	must(write_one(f, IMAGE_UPDATE, &written, &e), &e);
+	assert_true(written > 200 * PAGE);
+	assert_int_equal(look_at_one(f, 19), 0);
+}
+
+/* The old image as it was, to the last byte, and none of the space. */
+static void update_fails(void **state)
+{
+	struct fixture *f = *state;
+	struct rlimit old, small = { 900 * 1024, RLIM_INFINITY };
+	struct err e = { 0 };
+	uint64_t size;
+
+	generation = 0;
+	must(write_one(f, IMAGE_UPDATE, NULL, &e), &e);
+	size = blocks(f);
+	assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+	small.rlim_max = old.rlim_max;
+	(void)signal(SIGXFSZ, SIG_IGN);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+	generation = 1;
+	assert_int_equal(write_one(f, IMAGE_UPDATE, NULL, &e), -EFBIG);
+	assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+	assert_int_equal(look_at_one(f, 0), 0);
+	assert_int_equal(blocks(f), size);
+	assert_int_equal(entries(f->dir), 1);
+}
+
+static int write_next(struct fixture *f, struct err *e)
+{
+	return write_one(f, IMAGE_UPDATE, NULL, e);
+}
+
+static void update_killed(void **state)
+{
+	struct fixture *f = *state;
+	struct err e = { 0 };
+	unsigned have = 0, old = 0;
+
+	generation = 0;
+	must(write_one(f, IMAGE_UPDATE, NULL, &e), &e);
+	for (unsigned k = 0;; k++) {
+		bool over;
+
+		generation = have + 1;
+		over = write_until(f, k, write_next);
+		assert_int_equal(entries(f->path), 1);
+		if (look_at_one(f, have) < 0) {
+			have++;
+			assert_int_equal(look_at_one(f, have), 0);
+		} else {
+			assert_false(over);
+			old++;
+		}
+		if (over)
+			break;
+	}
+	print_message("# %u times the old one, %u times the new one\n", old, have);
+	assert_true(old > 20 && have > 2);
 }
 
 /* --- damage --- */
@@ -518,6 +679,9 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(leftovers, setup, teardown),
 	cmocka_unit_test_setup_teardown(leftover_of_another, setup, teardown),
 	cmocka_unit_test_setup_teardown(killed, setup, teardown),
+	cmocka_unit_test_setup_teardown(updates, setup, teardown),
+	cmocka_unit_test_setup_teardown(update_fails, setup, teardown),
+	cmocka_unit_test_setup_teardown(update_killed, setup, teardown),
 	cmocka_unit_test_setup_teardown(truncated, setup, teardown),
 	cmocka_unit_test_setup_teardown(bits_flipped, setup, teardown),
 };
