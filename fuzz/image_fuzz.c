@@ -70,10 +70,10 @@ static void look(uint8_t how)
 	struct err e = { 0 };
 	uint64_t total = 0;
 
-	if (image_open(DIRECTORY, &im, &e) < 0)
+	if (image_open_here(DIRECTORY, &im, &e) < 0)
 		return;
 	if (!image_pages(im, 0, sink, &total, &e) && !image_copy(im, COPY, IMAGE_REPLACE | (how & 2), &e)) {
-		if (image_open(COPY, &again, &e) < 0 || image_pages(again, 0, NULL, NULL, &e) < 0) {
+		if (image_open_here(COPY, &again, &e) < 0 || image_pages(again, 0, NULL, NULL, &e) < 0) {
 			(void)fprintf(stderr, "%s\n", err_text(&e));
 			abort();
 		}

@@ -9,13 +9,9 @@
 #include <sys/user.h>
 
 #include "base/util.h"
+#include "image/check_job.h"
 #include "image/private.h"
 
-#define USER_END (UINT64_C(1) << 47)
-#define REGIONS_MAX (1u << 20)
-#define THREADS_MAX 65536u
-#define FILES_MAX (2u << 20)
-#define XSTATE_MAX 65536u
 #define STORED_MAX (IMAGE_CHUNK_MAX + IMAGE_CHUNK_MAX / 128 + 1024)
 #define OBJECT_MAX (UINT64_C(1) << 47)
 
@@ -26,60 +22,14 @@ static int bad(struct err *e, const char *what)
 
 /* --- the process --- */
 
-static int check_threads(const Godwit__Ckpt__Process *p, struct err *e)
+static int check_process(const Godwit__Ckpt__Process *p, struct err *e)
 {
-	if (!p->n_threads)
-		return bad(e, "a process without threads");
-	if (p->n_threads > THREADS_MAX)
-		return bad(e, "too many threads");
-	if (p->threads[0]->tid != p->pid)
-		return bad(e, "the first thread is not the process's leader");
-	for (size_t i = 0; i < p->n_threads; i++) {
-		const Godwit__Ckpt__Thread *t = p->threads[i];
+	int err = process_check(p, false, e);
 
-		if (t->tid <= 0)
-			return bad(e, "a thread with an impossible number");
-		if (t->regs.len != sizeof(struct user_regs_struct))
-			return bad(e, "a thread with an impossible number of registers");
-		if (t->xstate.len > XSTATE_MAX)
-			return bad(e, "a thread with too many vector registers");
-	}
-	return 0;
-}
-
-static int check_region(const Godwit__Ckpt__Region *g, uint64_t floor, struct err *e)
-{
-	if (g->start >= g->end || (g->start | g->end | g->offset) % IMAGE_PAGE || g->end > USER_END)
-		return bad(e, "a mapping with impossible bounds");
-	if (g->start < floor)
-		return bad(e, "overlapping mappings");
-	if (g->kind <= GODWIT__CKPT__REGION__KIND__NONE || g->kind > GODWIT__CKPT__REGION__KIND__STACK)
-		return bad(e, "a mapping of an unknown kind");
-	if (g->prot > 7)
-		return bad(e, "a mapping with impossible protections");
-	return 0;
-}
-
-static int check_memory(const Godwit__Ckpt__Memory *m, struct err *e)
-{
-	uint64_t floor = 0;
-
-	if (!m)
-		return bad(e, "a process without memory");
-	if (m->n_regions > REGIONS_MAX)
-		return bad(e, "too many mappings");
-	if (m->auxv.len % 16 || m->auxv.len > 4096)
-		return bad(e, "an impossible auxiliary vector");
-	if (m->vdso_len > (1u << 20) || m->vdso_start > USER_END - (1u << 20))
-		return bad(e, "an impossible vDSO");
-	for (size_t i = 0; i < m->n_regions; i++) {
-		int err = check_region(m->regions[i], floor, e);
-
-		if (err < 0)
-			return err;
-		floor = m->regions[i]->end;
-	}
-	return 0;
+	for (size_t i = 0; i < p->n_threads && !err; i++)
+		if (p->threads[i]->regs.len != sizeof(struct user_regs_struct))
+			err = bad(e, "a thread with an impossible number of registers");
+	return err;
 }
 
 /* --- page contents --- */
@@ -151,11 +101,9 @@ int image_check(const Godwit__Image__Image *m, uint64_t size, int32_t pid, struc
 	if (m->hash.len != IMAGE_HASH_LEN)
 		return bad(e, "no hash of the page contents");
 	if (m->n_chunks > IMAGE_CHUNKS_MAX ||
-	    (m->job && (m->job->n_files > FILES_MAX || m->job->n_shared > REGIONS_MAX)))
+	    (m->job && (m->job->n_files > CHECK_FILES_MAX || m->job->n_shared > CHECK_REGIONS_MAX)))
 		return bad(e, "too many pieces");
-	err = check_threads(m->process, e);
-	if (!err)
-		err = check_memory(m->process->memory, e);
+	err = check_process(m->process, e);
 	if (!err && m->vdso.len && m->vdso.len != m->process->memory->vdso_len)
 		err = bad(e, "a vDSO of another length");
 	for (size_t i = 0; i < m->n_chunks && !err; i++)

@@ -99,6 +99,8 @@ struct image;
 /* Opens an image and checks everything but page contents and the meaning of the checkpoint message. -EBADMSG: it
  * is damaged or hostile; -ENOENT, -ELOOP, -EACCES and so on as open() says. */
 int image_open(const char *path, struct image **ret, struct err *e) must_check;
+/* The same without a process of its own for what has a structure: for fuzzers, who look for what happens in it. */
+int image_open_here(const char *path, struct image **ret, struct err *e) must_check;
 void image_close(struct image *im); /* NULL is permitted */
 
 /* The whole job, processes included, leader first. Valid until image_close(). */

@@ -149,6 +149,32 @@ int place_take(struct place *p, struct err *e) must_check;
 /* Removes what did not get there. */
 void place_done(struct place *p);
 
+/* --- inside.c --- */
+
+/* A core file that is being read. */
+struct core {
+	int fd;
+	uint64_t size;
+	int32_t pid;	 /* by its name */
+	uint32_t inside; /* what the cell calls it */
+	Godwit__Image__Image *message;
+};
+
+/* What of a core faces strangers' bytes: its ELF structure, our message, zstd's frames. In a cell, or, for a
+ * fuzzer, here. */
+int core_decode(const struct core *c, Godwit__Image__Image **ret, struct err *e) must_check;
+/* `buf`, `packed`: IMAGE_CHUNK_MAX and twice that. */
+int core_chunk(const struct core *c, size_t k, uint8_t *buf, uint8_t *packed, struct err *e) must_check;
+
+enum inside { INSIDE_OPEN = 1, INSIDE_CHUNK };
+/* The cell's work; `arg`: a struct image_cores, whose descriptors stay open. Questions: INSIDE_OPEN of core
+ * index[0] -> its message, written anew; INSIDE_CHUNK index[1] of core index[0] -> its contents. */
+struct image_cores {
+	struct core *v;
+	size_t n;
+};
+void inside_serve(int sock, void *arg);
+
 /* --- check.c --- */
 
 /* Is what a file says of itself possible? `size`: of the file. */

@@ -10,22 +10,19 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "image/cell.h"
 #include "image/private.h"
+#include "image/scan.h"
 
 #define SUFFIX ".core"
-
-struct core {
-	int fd;
-	uint64_t size;
-	Godwit__Image__Image *message;
-};
 
 struct image {
 	char *path;
 	int dir;
-	struct core *cores; /* by index in the job */
-	size_t n;
-	Godwit__Ckpt__Job job; /* of the first, with everybody's processes */
+	bool here; /* without a cell */
+	struct cell cell;
+	struct image_cores cores; /* as they were found, then by index in the job */
+	Godwit__Ckpt__Job job;	  /* of the first, with everybody's processes */
 };
 
 /* --- opening --- */
@@ -43,13 +40,11 @@ static int32_t pid_of(const char *name)
 	return strcmp(canonical, name) ? 0 : (int32_t)pid;
 }
 
-static int read_core(struct image *im, const char *name, struct core *c, struct err *e)
+static int open_core(struct image *im, const char *name, struct core *c, struct err *e)
 {
-	_cleanup_free_ uint8_t *bytes = NULL;
 	struct stat st;
-	size_t len;
-	int err;
 
+	c->pid = pid_of(name);
 	c->fd = openat(im->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (c->fd < 0)
 		return err_errno(e, "cannot open it");
@@ -58,13 +53,7 @@ static int read_core(struct image *im, const char *name, struct core *c, struct 
 	if (!S_ISREG(st.st_mode))
 		return err_set(e, -EBADMSG, "not a regular file");
 	c->size = (uint64_t)st.st_size;
-	err = core_read(c->fd, c->size, &bytes, &len, e);
-	if (err < 0)
-		return err;
-	c->message = godwit__image__image__unpack(NULL, len, bytes);
-	if (!c->message)
-		return err_set(e, -EBADMSG, "what the " IMAGE_OWNER " note holds is not a message");
-	return image_check(c->message, c->size, pid_of(name), e);
+	return 0;
 }
 
 static void core_done(struct core *c)
@@ -78,16 +67,16 @@ static void core_done(struct core *c)
 static int add_core(struct image *im, const char *name, struct err *e)
 {
 	struct core c = { .fd = -EBADF };
-	int err = read_core(im, name, &c, e);
+	int err = open_core(im, name, &c, e);
 
-	if (!err && im->n == IMAGE_PROCESSES_MAX)
+	if (!err && im->cores.n == IMAGE_PROCESSES_MAX)
 		err = err_set(e, -EBADMSG, "too many processes");
 	if (err < 0) {
 		core_done(&c);
 		return err_wrap(e, "%s/%s", im->path, name);
 	}
-	im->cores = xrealloc(im->cores, (im->n + 1) * sizeof *im->cores);
-	im->cores[im->n++] = c;
+	im->cores.v = xrealloc(im->cores.v, (im->cores.n + 1) * sizeof *im->cores.v);
+	im->cores.v[im->cores.n++] = c;
 	return 0;
 }
 
@@ -109,6 +98,55 @@ static int scan(struct image *im, struct err *e)
 	return err;
 }
 
+/* --- what the cell says --- */
+
+static int ask_core(struct image *im, uint32_t i, Godwit__Image__Image **ret, struct err *e)
+{
+	const struct cell_head ask = { .what = INSIDE_OPEN, .index = { i } };
+	const ProtobufCMessageDescriptor *d = &godwit__image__image__descriptor;
+	const struct core *c = &im->cores.v[i];
+	_cleanup_free_ uint8_t *bytes = NULL;
+	Godwit__Image__Image *m;
+	size_t len;
+	int err = cell_ask(&im->cell, &ask, NULL, IMAGE_MESSAGE_MAX, &bytes, &len, e);
+
+	if (!err)
+		err = message_scan(d, bytes, len, SCAN_ROOM, true, e);
+	if (err < 0)
+		return err;
+	m = godwit__image__image__unpack(NULL, len, bytes);
+	if (!m)
+		return err_set(e, -EBADMSG, "it is not a message");
+	/* Once more: we rely on its bounds. */
+	err = image_check(m, c->size, c->pid, e);
+	if (err < 0)
+		godwit__image__image__free_unpacked(m, NULL);
+	else
+		*ret = m;
+	return err;
+}
+
+/* The cell has copies of the descriptors, and what it is to know of them. */
+static int decode_all(struct image *im, struct err *e)
+{
+	_cleanup_free_ int *fds = xcalloc(im->cores.n + 1, sizeof *fds);
+	int err = 0;
+
+	for (size_t i = 0; i < im->cores.n; i++)
+		fds[i] = im->cores.v[i].fd;
+	if (!im->here && im->cores.n)
+		err = cell_open(&im->cell, fds, im->cores.n, inside_serve, &im->cores, e);
+	for (uint32_t i = 0; i < im->cores.n && !err; i++) {
+		struct core *c = &im->cores.v[i];
+
+		err = im->here ? core_decode(c, &c->message, e) : ask_core(im, i, &c->message, e);
+		c->inside = i;
+		if (err < 0)
+			(void)err_wrap(e, "%s/%d" SUFFIX, im->path, c->pid);
+	}
+	return err;
+}
+
 static int by_index(const void *pa, const void *pb)
 {
 	const struct core *a = pa, *b = pb;
@@ -119,21 +157,21 @@ static int by_index(const void *pa, const void *pb)
 /* All processes of one job, each once. */
 static int put_together(struct image *im, struct err *e)
 {
-	if (!im->n)
+	if (!im->cores.n)
 		return err_set(e, -EBADMSG, "%s: not an image: no core files", im->path);
-	qsort(im->cores, im->n, sizeof *im->cores, by_index);
-	for (size_t i = 0; i < im->n; i++) {
-		const Godwit__Image__Image *m = im->cores[i].message;
+	qsort(im->cores.v, im->cores.n, sizeof *im->cores.v, by_index);
+	for (size_t i = 0; i < im->cores.n; i++) {
+		const Godwit__Image__Image *m = im->cores.v[i].message;
 
-		if (m->of != im->n || m->index != i || strcmp(m->name, im->cores[0].message->name) != 0)
+		if (m->of != im->cores.n || m->index != i || strcmp(m->name, im->cores.v[0].message->name) != 0)
 			return err_set(e, -EBADMSG, "%s: the processes of this image do not belong together",
 				       im->path);
 	}
-	im->job = *im->cores[0].message->job;
-	im->job.n_processes = im->n;
-	im->job.processes = xcalloc(im->n, sizeof(*im->job.processes));
-	for (size_t i = 0; i < im->n; i++)
-		im->job.processes[i] = im->cores[i].message->process;
+	im->job = *im->cores.v[0].message->job;
+	im->job.n_processes = im->cores.n;
+	im->job.processes = xcalloc(im->cores.n, sizeof(*im->job.processes));
+	for (size_t i = 0; i < im->cores.n; i++)
+		im->job.processes[i] = im->cores.v[i].message->process;
 	return 0;
 }
 
@@ -142,11 +180,12 @@ static void drop_image(struct image **im)
 	image_close(*im);
 }
 
-int image_open(const char *path, struct image **ret, struct err *e)
+static int open_image(const char *path, bool here, struct image **ret, struct err *e)
 {
 	__attribute__((cleanup(drop_image))) struct image *im = xcalloc(1, sizeof *im);
 	int err;
 
+	im->here = here;
 	im->path = xstrdup(path);
 	im->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	if (sodium_init() < 0)
@@ -155,6 +194,8 @@ int image_open(const char *path, struct image **ret, struct err *e)
 		return err_errno(e, "cannot open image %s", path);
 	err = scan(im, e);
 	if (!err)
+		err = decode_all(im, e);
+	if (!err)
 		err = put_together(im, e);
 	if (err < 0)
 		return err;
@@ -162,14 +203,25 @@ int image_open(const char *path, struct image **ret, struct err *e)
 	return 0;
 }
 
+int image_open(const char *path, struct image **ret, struct err *e)
+{
+	return open_image(path, false, ret, e);
+}
+
+int image_open_here(const char *path, struct image **ret, struct err *e)
+{
+	return open_image(path, true, ret, e);
+}
+
 void image_close(struct image *im)
 {
 	if (!im)
 		return;
-	for (size_t i = 0; i < im->n; i++)
-		core_done(&im->cores[i]);
+	for (size_t i = 0; i < im->cores.n; i++)
+		core_done(&im->cores.v[i]);
 	free(im->job.processes);
-	free(im->cores);
+	free(im->cores.v);
+	cell_close(&im->cell);
 	fd_close(&im->dir);
 	free(im->path);
 	free(im);
@@ -182,46 +234,35 @@ const Godwit__Ckpt__Job *image_job(const struct image *im)
 
 const Godwit__Image__Image *image_header(const struct image *im, size_t i)
 {
-	return im->cores[i].message;
+	return im->cores.v[i].message;
 }
 
 /* --- page contents --- */
 
-static int read_full(int fd, uint8_t *to, size_t len, uint64_t at)
-{
-	while (len) {
-		ssize_t n = pread(fd, to, len, (off_t)at);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EBADMSG;
-		to += n;
-		at += (uint64_t)n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
-static int read_chunk(const struct core *c, const Godwit__Image__Chunk *k, uint8_t *buf, uint8_t *packed,
+/* The k-th piece of a core: by the cell, if it has a structure. */
+static int read_chunk(struct image *im, const struct core *c, size_t k, uint8_t *buf, uint8_t *packed,
 		      struct err *e)
 {
-	int err = k->stored ? read_full(c->fd, packed, k->stored, k->offset)
-			    : read_full(c->fd, buf, k->bytes, k->offset);
-	size_t n;
+	const struct cell_head ask = { .what = INSIDE_CHUNK, .index = { c->inside, (uint32_t)k } };
+	const Godwit__Image__Chunk *chunk = c->message->chunks[k];
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+	int err;
 
-	if (err < 0)
-		return err_code(e, err, "cannot read page contents");
-	if (!k->stored)
-		return 0;
-	n = ZSTD_decompress(buf, k->bytes, packed, k->stored);
-	return ZSTD_isError(n) || n != k->bytes ? err_set(e, -EBADMSG, "page contents cannot be decompressed") : 0;
+	if (im->here || !chunk->stored)
+		return core_chunk(c, k, buf, packed, e);
+	err = cell_ask(&im->cell, &ask, NULL, IMAGE_CHUNK_MAX, &bytes, &len, e);
+	if (!err && len != chunk->bytes)
+		err = err_set(e, -EBADMSG, "page contents of another length");
+	if (!err)
+		memcpy(buf, bytes, len);
+	return err;
 }
 
 int image_pages(struct image *im, size_t i, image_sink_fn *sink, void *arg, struct err *e)
 {
 	_cleanup_free_ uint8_t *buf = xmalloc(IMAGE_CHUNK_MAX), *packed = xmalloc(2 * IMAGE_CHUNK_MAX);
-	const struct core *c = &im->cores[i];
+	const struct core *c = &im->cores.v[i];
 	const Godwit__Image__Image *m = c->message;
 	uint8_t hash[IMAGE_HASH_LEN];
 	struct contents_hash h;
@@ -231,7 +272,7 @@ int image_pages(struct image *im, size_t i, image_sink_fn *sink, void *arg, stru
 	for (size_t k = 0; k < m->n_chunks && !err; k++) {
 		const Godwit__Image__Chunk *chunk = m->chunks[k];
 
-		err = read_chunk(c, chunk, buf, packed, e);
+		err = read_chunk(im, c, k, buf, packed, e);
 		if (!err)
 			contents_hash_add(&h, chunk->space, chunk->start, buf, chunk->bytes);
 		if (!err && sink)
@@ -256,7 +297,7 @@ struct copying {
 static int copy_source(void *arg, uint32_t space, uint64_t start, void *buf, size_t len, struct err *e)
 {
 	struct copying *c = arg;
-	const struct core *core = &c->im->cores[c->i];
+	const struct core *core = &c->im->cores.v[c->i];
 	const Godwit__Image__Image *m = core->message;
 	uint8_t *to = buf;
 
@@ -275,7 +316,7 @@ static int copy_source(void *arg, uint32_t space, uint64_t start, void *buf, siz
 		k = c->chunk < m->n_chunks ? m->chunks[c->chunk] : NULL;
 		if (!k || k->space != space || k->start > start)
 			return err_set(e, -EINVAL, "page contents that nobody has");
-		err = read_chunk(core, k, c->buf, c->packed, e);
+		err = read_chunk(c->im, core, c->chunk, c->buf, c->packed, e);
 		if (err < 0)
 			return err;
 		part = MIN(len, k->start + k->bytes - start);
@@ -304,7 +345,7 @@ static size_t extents_of(const Godwit__Image__Image *m, struct image_extent *x)
 
 static int copy_process(struct copying *c, struct image_writer *w, struct err *e)
 {
-	const Godwit__Image__Image *m = c->im->cores[c->i].message;
+	const Godwit__Image__Image *m = c->im->cores.v[c->i].message;
 	_cleanup_free_ struct image_extent *extents = xcalloc(m->n_chunks + 1, sizeof *extents);
 	struct image_process p = { .process = m->process,
 				   .extents = extents,
@@ -323,16 +364,16 @@ int image_copy(struct image *im, const char *path, unsigned flags, struct err *e
 {
 	_cleanup_free_ uint8_t *buf = xmalloc(IMAGE_CHUNK_MAX), *packed = xmalloc(2 * IMAGE_CHUNK_MAX);
 	struct copying c = { .im = im, .buf = buf, .packed = packed };
-	const Godwit__Image__Image *first = im->cores[0].message;
+	const Godwit__Image__Image *first = im->cores.v[0].message;
 	struct image_writer *w = NULL;
 	int err = 0;
 
 	/* What is damaged is not copied as if it were not. */
-	for (size_t i = 0; i < im->n && !err; i++)
+	for (size_t i = 0; i < im->cores.n && !err; i++)
 		err = image_pages(im, i, NULL, NULL, e);
 	if (!err)
 		err = image_create(path, flags, first->name, first->host, &w, e);
-	for (c.i = 0; c.i < im->n && !err; c.i++)
+	for (c.i = 0; c.i < im->cores.n && !err; c.i++)
 		err = copy_process(&c, w, e);
 	if (!err)
 		err = image_commit(w, e);

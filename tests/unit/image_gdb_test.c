@@ -170,6 +170,7 @@ static void add_vma(struct capture *c, const struct vma *v, size_t i)
 	godwit__ckpt__region__init(g);
 	godwit__ckpt__open_file__init(f);
 	f->id = (uint32_t)i + 1;
+	f->kind = file ? GODWIT__CKPT__OPEN_FILE__KIND__REGULAR : GODWIT__CKPT__OPEN_FILE__KIND__EVENTFD;
 	f->path = (char *)(uintptr_t)v->path;
 	c->file_list[c->job.n_files++] = f;
 	g->kind = file ? GODWIT__CKPT__REGION__KIND__FILE_PRIVATE : GODWIT__CKPT__REGION__KIND__ANON_PRIVATE;

@@ -420,6 +420,7 @@ static void other_things(void **state)
 	write_fake(f, image);
 	refused("under the name of another");
 	f->process.pid = f->thread[0].tid = 8;
+	f->thread[1].tid = 9;
 	write_fake(f, image);
 	refused("do not belong together");
 	(void)unlink(second);
