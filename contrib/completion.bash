@@ -16,6 +16,7 @@ _godwit() {
 		check | migrate) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) || words=$(_godwit_hosts) ;;
 		stun | resume | setowner) words=$(_godwit_jobs) ;;
 		mem) [ "$COMP_CWORD" = 2 ] && words="read write" || words=$(_godwit_jobs) ;;
+		ping) words="$(_godwit_hosts) $(_godwit_jobs)" ;;
 		checkpoint) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) ;;
 		image) [ "$COMP_CWORD" = 2 ] && words="show verify" ;;
 		lab) words="up down ls exec stop start link restart" ;;

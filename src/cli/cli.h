@@ -46,6 +46,7 @@ int cli_signal_number(const char *name);
 int cmd_attach(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_checkpoint(int argc, char **argv);
+int cmd_flip(int argc, char **argv);
 int cmd_hosts(int argc, char **argv);
 int cmd_image(int argc, char **argv);
 int cmd_init(int argc, char **argv);
@@ -54,6 +55,7 @@ int cmd_lab(int argc, char **argv);
 int cmd_logs(int argc, char **argv);
 int cmd_mem(int argc, char **argv);
 int cmd_migrate(int argc, char **argv);
+int cmd_ping(int argc, char **argv);
 int cmd_ps(int argc, char **argv);
 int cmd_resolve(int argc, char **argv);
 int cmd_restart(int argc, char **argv);
@@ -61,6 +63,7 @@ int cmd_resume(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_setowner(int argc, char **argv);
 int cmd_stun(int argc, char **argv);
+int cmd_trace(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 
 #endif

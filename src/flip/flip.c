@@ -412,3 +412,14 @@ void flip_peer_alive(struct flip *f, uint32_t loc, bool alive, uint64_t now_us)
 		out_fail(f, o, FLIP_WHY_TIMEOUT, false);
 	locate_peer_dead(f, loc, now_us);
 }
+
+void flip_each_route(const struct flip *f, void (*fn)(void *ctx, flip_addr addr, uint32_t loc, uint32_t inc),
+		     void *ctx)
+{
+	const struct route *r;
+
+	TAILQ_FOREACH (r, &f->routes.lru, lru) {
+		if (r->loc != FLIP_LOC_NONE)
+			fn(ctx, r->addr, r->loc, r->inc);
+	}
+}

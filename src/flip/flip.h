@@ -157,6 +157,9 @@ void flip_cancel(struct flip *f, const struct flip_ep *ep, uint32_t messid);
 /* The route to an address is doubted: the next message locates it. */
 void flip_invalidate(struct flip *f, flip_addr addr);
 uint32_t flip_location(struct flip *f, flip_addr addr);
+/* Every address that a way is known to. */
+void flip_each_route(const struct flip *f, void (*fn)(void *ctx, flip_addr addr, uint32_t loc, uint32_t inc),
+		     void *ctx);
 /* Finds who serves a port elsewhere, for at most `timeout_us`; ends with `located`. Asking again while it runs can
  * only make it longer. */
 void flip_locate_port(struct flip *f, const uint8_t port[FLIP_PORT_LEN], uint64_t timeout_us, uint64_t now_us);

@@ -71,31 +71,47 @@ static bool type_ok(const struct flip_hdr *h)
 	}
 }
 
+/* Returns the two bytes that have one value only. */
+static uint16_t read_fields(struct wire_in *w, struct flip_hdr *h)
+{
+	uint8_t version = wire_get_u8(w), zero;
+
+	h->type = wire_get_u8(w);
+	h->flags = wire_get_u8(w);
+	zero = wire_get_u8(w);
+	h->hops = wire_get_u8(w);
+	h->hops_max = wire_get_u8(w);
+	h->frag = wire_get_u16(w);
+	h->dst = wire_get_u64(w);
+	h->src = wire_get_u64(w);
+	h->messid = wire_get_u32(w);
+	h->length = wire_get_u32(w);
+	h->offset = wire_get_u32(w);
+	h->total = wire_get_u32(w);
+	h->src_inc = wire_get_u32(w);
+	h->dst_inc = wire_get_u32(w);
+	return (uint16_t)(version << 8 | zero);
+}
+
 int flip_hdr_decode(struct flip_hdr *h, const uint8_t *packet, size_t len, const uint8_t **ret_data)
 {
 	struct wire_in w = wire_in(packet, len);
-	uint8_t version = wire_get_u8(&w), zero;
+	uint16_t fixed = read_fields(&w, h);
 
-	h->type = wire_get_u8(&w);
-	h->flags = wire_get_u8(&w);
-	zero = wire_get_u8(&w);
-	h->hops = wire_get_u8(&w);
-	h->hops_max = wire_get_u8(&w);
-	h->frag = wire_get_u16(&w);
-	h->dst = wire_get_u64(&w);
-	h->src = wire_get_u64(&w);
-	h->messid = wire_get_u32(&w);
-	h->length = wire_get_u32(&w);
-	h->offset = wire_get_u32(&w);
-	h->total = wire_get_u32(&w);
-	h->src_inc = wire_get_u32(&w);
-	h->dst_inc = wire_get_u32(&w);
-	if (w.bad || version != FLIP_VERSION || zero || h->length != w.left || h->hops > h->hops_max)
+	if (w.bad || fixed != FLIP_VERSION << 8 || h->length != w.left || h->hops > h->hops_max)
 		return -EBADMSG;
 	if (!type_ok(h))
 		return -EBADMSG;
 	*ret_data = w.p;
 	return 0;
+}
+
+int flip_hdr_peek(struct flip_hdr *h, const uint8_t *packet, size_t len)
+{
+	struct wire_in w = wire_in(packet, len);
+
+	(void)read_fields(&w, h);
+	return w.bad ? -EBADMSG : 0;
 }
 
 const char *flip_type_name(unsigned type)

@@ -80,6 +80,8 @@ void flip_hdr_encode(const struct flip_hdr *h, uint8_t out[FLIP_HDR_LEN]);
  * lengths, offsets, hop counts, addresses and data are those that the type may have.
  */
 int flip_hdr_decode(struct flip_hdr *h, const uint8_t *packet, size_t len, const uint8_t **ret_data) must_check;
+/* The header of a packet as it stands, for people who look at traffic; -EBADMSG if it is shorter than one. */
+int flip_hdr_peek(struct flip_hdr *h, const uint8_t *packet, size_t len) must_check;
 const char *flip_type_name(unsigned type);
 
 #endif

@@ -29,7 +29,9 @@ struct conn {
 	bool gone;	     /* its program has closed it while it was leased */
 	struct conn *lessee; /* it is travelling, in the care of that one */
 	uint64_t inode;
-	uint64_t token; /* what its arrival is known by */
+	bool tracing;
+	uint32_t untraced; /* packets that it has not been told of, since it does not keep up */
+	uint64_t token;	   /* what its arrival is known by */
 	size_t n_eps, n_calls;
 	STAILQ_HEAD(, out_frame) out;
 	size_t out_bytes;

@@ -98,6 +98,7 @@ struct flipd {
 	struct gw_port procds[PEERS_MAX + 1]; /* procd@NAME, by location; see ports.c */
 	uint32_t n_procds;
 	uint64_t lies;
+	unsigned n_tracers;
 };
 
 /* After a batch of events: runs the cores, sends what they want sent, sets the timer. */
@@ -145,6 +146,11 @@ bool quota_turn(struct user *u, uint64_t ms, size_t bytes);
  */
 struct buf *report_hosts(struct flipd *d);
 struct buf *report_counters(struct flipd *d);
+/* `only` NULL: everything; else what belongs to this owner, and what belongs to nobody. */
+struct buf *report_table(struct flipd *d, const struct conn *only);
+
+/* trace.c: a packet to or from a location, for those who watch. */
+void trace_packet(struct flipd *d, bool sent, uint32_t loc, const struct iovec *iov, int n);
 
 /* A child that reads the hosts file of `etc`; call it before there is any secret in memory. Returns a socket to
  * it. */

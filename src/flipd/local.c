@@ -79,6 +79,7 @@ static void conn_close(struct conn *c)
 	travel_lessee_gone(c);
 	rpc_owner_gone(d->rpc, c);
 	LIST_REMOVE(c, list);
+	d->n_tracers -= c->tracing;
 	d->local.n_conns--;
 	uv_close((uv_handle_t *)&c->poll, on_closed);
 }
@@ -380,6 +381,16 @@ static void on_move(struct conn *c, const struct frame *f, const struct rpc_body
 	conn_done(c, f->id, err, blob);
 }
 
+static void conn_trace(struct conn *c)
+{
+	if (c->uid) {
+		conn_doom(c, "it wants to see everybody's packets");
+	} else if (!c->tracing) {
+		c->tracing = true;
+		c->d->n_tracers++;
+	}
+}
+
 static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 {
 	static struct buf empty = { .refs = 1 };
@@ -429,6 +440,12 @@ static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 		break;
 	case FRAME_COUNTERS:
 		conn_done(c, f->id, 0, report_counters(c->d));
+		break;
+	case FRAME_TABLE:
+		conn_done(c, f->id, 0, report_table(c->d, c->uid ? c : NULL));
+		break;
+	case FRAME_TRACE:
+		conn_trace(c);
 		break;
 	case FRAME_CONN_TAKE:
 	case FRAME_CONN_END:

@@ -71,6 +71,8 @@ static void on_transmit(void *ctx, uint32_t loc, const struct iovec *iov, int n)
 {
 	struct flipd *d = ctx;
 
+	if (d->n_tracers)
+		trace_packet(d, true, loc, iov, n);
 	peers_send(d->peers, loc, iov, n, now_us());
 }
 
@@ -83,6 +85,11 @@ static void on_packet(void *ctx, uint32_t loc, bool broadcast, const uint8_t *pa
 {
 	struct flipd *d = ctx;
 
+	if (d->n_tracers) {
+		struct iovec iov = { (void *)(uintptr_t)packet, len };
+
+		trace_packet(d, false, loc, &iov, 1);
+	}
 	if (ports_is_lie(d, loc, packet, len)) {
 		if (!d->lies++)
 			log_warn("%s says that it serves another host's procd", peers_name(d->peers, loc));

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What flipd tells about itself. */
-#include "flipd/flipd.h"
+#include "flipd/conn.h"
 
 #include <arpa/inet.h>
 #include <stddef.h>
@@ -109,4 +109,85 @@ struct buf *report_counters(struct flipd *d)
 	};
 
 	return encode(rows, ARRAY_LEN(rows));
+}
+
+/* --- the table --- */
+
+#define ROW_LEN_MAX 128u
+
+struct table {
+	struct flipd *d;
+	const struct conn *only;
+	struct buf *b;
+	struct wire_out w;
+};
+
+static void begin_row(struct table *t, enum frame_row kind)
+{
+	if (t->w.cap - t->w.len < ROW_LEN_MAX) {
+		struct buf *more = buf_new(t->b->len * 2);
+
+		memcpy(more->data, t->b->data, t->w.len);
+		buf_unref(t->b);
+		t->b = more;
+		t->w.p = more->data;
+		t->w.cap = more->len;
+	}
+	wire_put_u8(&t->w, kind);
+}
+
+static void put_endpoint(void *ctx, const struct rpc_ep_info *info)
+{
+	const struct conn *owner = info->owner;
+	struct table *t = ctx;
+
+	if (t->only && owner != t->only && (!owner || owner->uid != t->only->uid))
+		return;
+	begin_row(t, FRAME_ROW_ENDPOINT);
+	wire_put_u64(&t->w, info->addr);
+	wire_put_u32(&t->w, info->inc);
+	wire_put_u32(&t->w, info->number);
+	wire_put_u32(&t->w, owner ? owner->uid : UINT32_MAX);
+	wire_put_u8(&t->w, (info->busy ? FRAME_EP_BUSY : 0) | (info->ghost ? FRAME_EP_GHOST : 0));
+	wire_put_u32(&t->w, info->held);
+	wire_put_u32(&t->w, info->replied);
+	wire_put_u32(&t->w, info->calling);
+	wire_put_u32(&t->w, info->clients);
+	wire_put_u32(&t->w, info->ports);
+}
+
+/* Whoever knows a port may use it, so they are nobody's but their owner's. */
+static void put_port(void *ctx, const struct gw_port *put, flip_addr addr, const void *owner, bool here)
+{
+	const struct conn *c = owner;
+	struct table *t = ctx;
+
+	if (t->only && (!c || c->uid != t->only->uid))
+		return;
+	begin_row(t, FRAME_ROW_PORT);
+	wire_put_bytes(&t->w, put->bytes, GW_PORT_LEN);
+	wire_put_u64(&t->w, addr);
+	wire_put_u8(&t->w, here);
+}
+
+static void put_route(void *ctx, flip_addr addr, uint32_t loc, uint32_t inc)
+{
+	struct table *t = ctx;
+
+	begin_row(t, FRAME_ROW_ROUTE);
+	wire_put_u64(&t->w, addr);
+	wire_put_u32(&t->w, inc);
+	put_string(&t->w, peers_name(t->d->peers, loc));
+}
+
+struct buf *report_table(struct flipd *d, const struct conn *only)
+{
+	struct table t = { .d = d, .only = only, .b = buf_new(64 * ROW_LEN_MAX) };
+
+	t.w = wire_out(t.b->data, t.b->len);
+	rpc_each_ep(d->rpc, put_endpoint, &t);
+	rpc_each_port(d->rpc, put_port, &t);
+	flip_each_route(rpc_flip(d->rpc), put_route, &t);
+	t.b->len = t.w.len;
+	return t.b;
 }

@@ -15,30 +15,12 @@
 #include "base/htab.h"
 #include "base/util.h"
 #include "base/wire.h"
+#include "lib/call.h"
 #include "lib/frame.h"
 
 #define READ_CHUNK 65536u
 /* Requests and replies that one gwc_dispatch hands out before it lets its caller look at other things. */
 #define DISPATCH_BYTES (8u << 20)
-
-enum call_kind { CALL_TRANS = 1, CALL_DONE, CALL_TAKE, CALL_CONN, CALL_HOSTS, CALL_COUNTERS };
-
-/* Something that flipd will answer. */
-struct call {
-	struct hnode node;
-	uint64_t id;
-	enum call_kind kind;
-	uint32_t endpoint;
-	void *arg;
-	union {
-		gwc_reply_fn *reply;
-		gwc_done_fn *done;
-		gwc_take_fn *take;
-		gwc_conn_fn *conn;
-		gwc_hosts_fn *hosts;
-		gwc_counters_fn *counters;
-	} fn;
-};
 
 /* Who serves what: by port, or everything of an endpoint (port null). */
 struct service {
@@ -447,61 +429,33 @@ int gwc_counters(struct gwc *c, gwc_counters_fn *fn, void *arg)
 	return post_call(c, call, &f, NULL, 0);
 }
 
-/* A string with its length in front; false if it does not fit. */
-static bool get_string(struct wire_in *w, char *to, size_t size)
+int gwc_table(struct gwc *c, gwc_table_fn *fn, void *arg)
 {
-	size_t n = wire_get_u8(w);
-	const uint8_t *p = wire_skip(w, n);
+	struct frame f = { .type = FRAME_TABLE };
+	struct call *call = call_new(c, CALL_TABLE, arg);
 
-	if (!p || n >= size)
-		return false;
-	memcpy(to, p, n);
-	to[n] = '\0';
-	return true;
+	call->fn.table = fn;
+	return post_call(c, call, &f, NULL, 0);
 }
 
-static void hosts_answer(const struct call *call, int status, const uint8_t *p, size_t len)
+int gwc_trace(struct gwc *c)
 {
-	struct wire_in w = wire_in(p, len);
-	struct gwc_host *hosts = NULL;
-	size_t n = 0;
+	struct frame f = { .type = FRAME_TRACE };
 
-	while (w.left && !w.bad && !status) {
-		struct gwc_host h = { 0 };
-		uint8_t flags;
-
-		if (!get_string(&w, h.name, sizeof(h.name)) || !get_string(&w, h.address, sizeof(h.address)))
-			break;
-		h.heard_us_ago = wire_get_u64(&w);
-		flags = wire_get_u8(&w);
-		h.self = flags & FRAME_HOST_SELF;
-		h.alive = flags & FRAME_HOST_ALIVE;
-		hosts = xrealloc(hosts, (n + 1) * sizeof(*hosts));
-		hosts[n++] = h;
-	}
-	call->fn.hosts(call->arg, status, hosts, n);
-	free(hosts);
+	return post(c, &f, NULL, 0);
 }
 
-static void counters_answer(const struct call *call, int status, const uint8_t *p, size_t len)
+static void on_traced(struct gwc *c, const struct frame *f, const uint8_t *p)
 {
-	struct wire_in w = wire_in(p, len);
-	struct gwc_counter *counters = NULL;
-	char(*names)[64] = NULL;
-	size_t n = 0;
+	struct gwc_traced t = { .at_us = f->id, .left_out = f->uid, .sent = f->flags & FRAME_F_SENT };
 
-	while (w.left && !w.bad && !status) {
-		names = xrealloc(names, (n + 1) * sizeof(*names));
-		if (!get_string(&w, names[n], sizeof(*names)))
-			break;
-		counters = xrealloc(counters, (n + 1) * sizeof(*counters));
-		counters[n++].value = wire_get_u64(&w);
-	}
-	for (size_t i = 0; i < n; i++)
-		counters[i].name = names[i];
-	call->fn.counters(call->arg, status, counters, n);
-	free(counters);
-	free(names);
+	if (f->aux >= sizeof(t.host) || f->aux > f->length || !c->ops || !c->ops->traced)
+		return;
+	memcpy(t.host, p, f->aux);
+	t.bytes = p + f->aux;
+	t.n = f->length - f->aux;
+	t.len = (size_t)f->status;
+	c->ops->traced(c->user, &t);
 }
 
 /* Calls and forgets. */
@@ -533,10 +487,13 @@ static void answer(struct gwc *c, struct call *call, int status, uint64_t aux, c
 		copy.fn.conn(copy.arg, status, (uid_t)(aux >> 32), (gid_t)aux, p, len);
 		break;
 	case CALL_HOSTS:
-		hosts_answer(&copy, status, p, len);
+		call_answer_hosts(&copy, status, p, len);
 		break;
 	case CALL_COUNTERS:
-		counters_answer(&copy, status, p, len);
+		call_answer_counters(&copy, status, p, len);
+		break;
+	case CALL_TABLE:
+		call_answer_table(&copy, status, p, len);
 		break;
 	}
 }
@@ -615,6 +572,9 @@ static void on_frame(struct gwc *c, const struct frame *f, const uint8_t *p)
 	case FRAME_LOST:
 		if (c->ops && c->ops->endpoint_lost)
 			c->ops->endpoint_lost(c->user, f->endpoint, (uint32_t)f->aux);
+		break;
+	case FRAME_TRACED:
+		on_traced(c, f, p);
 		break;
 	case FRAME_DONE:
 		call = call_find(c, f->id);

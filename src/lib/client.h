@@ -83,6 +83,33 @@ struct gwc_counter {
 	uint64_t value;
 };
 
+/* What flipd has: endpoints of programs, ports served here or known to be served elsewhere, and where addresses
+ * are. Root sees all, others what is theirs. */
+enum gwc_row_kind { GWC_ROW_ENDPOINT = 1, GWC_ROW_PORT, GWC_ROW_ROUTE };
+struct gwc_row {
+	enum gwc_row_kind kind;
+	uint64_t address;
+	uint32_t incarnation;		  /* endpoints, routes */
+	char host[GW_HOST_MAX];		  /* routes */
+	struct gw_port port;		  /* ports: the put-port */
+	bool here;			  /* ports: served by the endpoint with this address */
+	uint32_t number;		  /* endpoints: which of its connection */
+	uid_t uid;			  /* ... whose, (uid_t)-1: its program has gone */
+	bool busy, ghost;		  /* ... being moved; gone, and still owing something */
+	uint32_t held, replied;		  /* ... requests that its program has; replies not acknowledged */
+	uint32_t calling, clients, ports; /* ... transactions under way; clients it remembers; ports it serves */
+};
+
+/* A packet that left or arrived. */
+struct gwc_traced {
+	uint64_t at_us; /* CLOCK_REALTIME */
+	bool sent;
+	char host[GW_HOST_MAX]; /* to or from it; "" for all */
+	uint32_t left_out;	/* packets before it that were not shown, because we did not keep up */
+	const uint8_t *bytes;	/* its first n bytes, which include FLIP's and RPC's headers; valid until return */
+	size_t n, len;
+};
+
 /* Any may be NULL. `user` is what gwc_open was given. */
 struct gwc_ops {
 	/* The connection is lost; all other callbacks have been called. */
@@ -94,6 +121,8 @@ struct gwc_ops {
 	void (*endpoint_lost)(void *user, uint32_t endpoint, uint32_t incarnation);
 	/* The client of a request that is being held has broken it off or is gone. It may be answered or not. */
 	void (*request_cancelled)(void *user, uint64_t request);
+	/* After gwc_trace: every packet but those between programs of this host, which are none. */
+	void (*traced)(void *user, const struct gwc_traced *packet);
 	/* The reply to a transaction that arrived here inside an installed endpoint; `cookie` is as given to
 	 * gwc_trans. */
 	void (*orphan_reply)(void *user, uint32_t endpoint, uint64_t cookie, int status, const struct gw_hdr *hdr,
@@ -108,6 +137,7 @@ typedef void gwc_done_fn(void *arg, int result);
 typedef void gwc_take_fn(void *arg, int result, const void *blob, size_t len);
 typedef void gwc_hosts_fn(void *arg, int result, const struct gwc_host *hosts, size_t n);
 typedef void gwc_counters_fn(void *arg, int result, const struct gwc_counter *counters, size_t n);
+typedef void gwc_table_fn(void *arg, int result, const struct gwc_row *rows, size_t n);
 
 /* `path` NULL: $GODWIT_FLIP_SOCK or /run/godwit/flip.sock. `ops` must outlive the client. Connecting to a local
  * socket is immediate. Returns 0 or -errno. */
@@ -193,5 +223,9 @@ int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const 
 int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg);
 /* What flipd counts: datagrams, drops, retries, ... */
 int gwc_counters(struct gwc *c, gwc_counters_fn *fn, void *arg);
+/* Endpoints, ports, routes. */
+int gwc_table(struct gwc *c, gwc_table_fn *fn, void *arg);
+/* Shows every packet from now on, as ops.traced; root only. */
+int gwc_trace(struct gwc *c);
 
 #endif

@@ -40,6 +40,8 @@ enum frame_type {
 			   * but of uid and gid */
 	FRAME_HOSTS,	  /* id: DONE, payload: hosts */
 	FRAME_COUNTERS,	  /* id: DONE, payload: counters */
+	FRAME_TABLE,	  /* id: DONE, payload: the table */
+	FRAME_TRACE,	  /* from root only: TRACED for every packet from now on */
 	/* To flipd, from root only: a program moves, and its connection with it. See flipd/travel.c. */
 	FRAME_CONN_TAKE,    /* id, client: inode of flipd's end: DONE with the blob, aux: uid << 32 | gid */
 	FRAME_CONN_END,	    /* id, client: inode; flags: FRAME_F_MOVED, it lives elsewhere: DONE */
@@ -53,9 +55,18 @@ enum frame_type {
 	FRAME_CANCELLED,  /* id of the request */
 	FRAME_LOST,	  /* endpoint, aux: incarnation */
 	FRAME_DONE,	  /* id, status: 0 or -errno, payload */
+	FRAME_TRACED, /* a packet. id: when, CLOCK_REALTIME in us; status: its length; uid: packets that were left
+		       * out before it; aux: length of the other host's name, "" for all; payload: the name, the
+		       * packet's beginning; flags: FRAME_F_SENT */
 };
 
-enum frame_flag { FRAME_F_FORGET = 0x01, FRAME_F_LOCAL = 0x02, FRAME_F_BOUND = 0x04, FRAME_F_MOVED = 0x08 };
+enum frame_flag {
+	FRAME_F_FORGET = 0x01,
+	FRAME_F_LOCAL = 0x02,
+	FRAME_F_BOUND = 0x04,
+	FRAME_F_MOVED = 0x08,
+	FRAME_F_SENT = 0x10
+};
 
 struct frame {
 	uint32_t length;
@@ -79,5 +90,15 @@ const char *frame_socket_path(void);
 /* Payload of DONE to HOSTS: per host name (1 + n), address (1 + n), heard_us_ago (8), flags (1): 1 self, 2 alive.
  * Payload of DONE to COUNTERS: per counter name (1 + n), value (8). */
 enum { FRAME_HOST_SELF = 1, FRAME_HOST_ALIVE = 2 };
+/*
+ * Payload of DONE to TABLE, row by row: kind (1), then
+ *	endpoint  address (8) incarnation (4) number (4) uid (4) flags (1: 1 busy, 2 ghost)
+ *		  held (4) replied (4) calling (4) clients (4) ports (4)
+ *	port	  port (16) address (8) here (1)
+ *	route	  address (8) incarnation (4) host (1 + n)
+ * Root sees all, others their own endpoints and ports.
+ */
+enum frame_row { FRAME_ROW_ENDPOINT = 1, FRAME_ROW_PORT, FRAME_ROW_ROUTE };
+enum { FRAME_EP_BUSY = 1, FRAME_EP_GHOST = 2 };
 
 #endif

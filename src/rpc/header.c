@@ -70,3 +70,14 @@ int rpc_user_hdr_decode(struct gw_hdr *h, const uint8_t *p, size_t len)
 	h->extra = wire_get_u64(&w);
 	return w.bad ? -EBADMSG : 0;
 }
+
+const char *rpc_type_name(unsigned type)
+{
+	static const char *const names[RPC_TYPE_N] = {
+		[RPC_REQUEST] = "REQUEST",   [RPC_REPLY] = "REPLY",	[RPC_ACK] = "ACK",
+		[RPC_NAK] = "NAK",	     [RPC_ENQUIRE] = "ENQUIRE", [RPC_ALIVE] = "ALIVE",
+		[RPC_RECEIVED] = "RECEIVED", [RPC_FORWARD] = "FORWARD", [RPC_FAIL] = "FAIL",
+	};
+
+	return type < RPC_TYPE_N && names[type] ? names[type] : "?";
+}

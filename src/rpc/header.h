@@ -55,6 +55,8 @@ struct rpc_hdr {
 	uint32_t uid, gid;
 };
 
+/* "REQUEST"; "?" if there is no such type. */
+const char *rpc_type_name(unsigned type);
 void rpc_hdr_encode(const struct rpc_hdr *h, uint8_t out[RPC_HDR_LEN]);
 /* Reads the first RPC_HDR_LEN bytes of a message of `len`; -EBADMSG if they are impossible. */
 int rpc_hdr_decode(struct rpc_hdr *h, const uint8_t *p, size_t len) must_check;

@@ -112,6 +112,20 @@ void rpc_trans(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, const struct g
 /* As gwc_cancel and, with `forget`, gwc_forget. Unknown cookies are ignored. */
 void rpc_cancel(struct rpc *r, struct rpc_ep *ep, uint64_t cookie, bool forget);
 
+/* For people: what there is, endpoint by endpoint, and the ports that are served here or cached as served there.
+ */
+struct rpc_ep_info {
+	const void *owner;
+	uint32_t number, inc;
+	flip_addr addr;
+	bool busy, ghost; /* being moved; gone, and still owing something */
+	unsigned held, replied, calling, clients, ports;
+};
+void rpc_each_ep(struct rpc *r, void (*fn)(void *ctx, const struct rpc_ep_info *info), void *ctx);
+void rpc_each_port(struct rpc *r,
+		   void (*fn)(void *ctx, const struct gw_port *put, flip_addr addr, const void *owner, bool here),
+		   void *ctx);
+
 /* Moving an endpoint: lib/client.h tells the story. The blob of rpc_ep_take is the caller's. -EBUSY if taken
  * before. `whole`: its owner moves along with it, so what it holds, under the same ids, and what it has replied
  * are in the blob too, and closing it here fails nobody. */

@@ -26,15 +26,6 @@ calls()
 {
 	on "$1" timeout 20 "$rpc" call "${@:2}" >"$work/call" 2>&1
 }
-eventually()
-{
-	local i
-	for i in $(seq 100); do
-		"$@" && return 0
-		sleep 0.1
-	done
-	return 1
-}
 said()
 {
 	grep -q "$2" "$work/$1"
@@ -46,7 +37,7 @@ runs()
 }
 
 tap_log=$work/call
-check "flipd runs" eventually runs h1
+check "flipd runs" until_true 10 runs h1
 status=/proc/$(flipd_pid h1)/status
 check "flipd has no capability" grep -q '^CapEff:[[:space:]]*0*$' "$status"
 check "nor can it get one" grep -q '^CapBnd:[[:space:]]*0*$' "$status"
@@ -55,11 +46,23 @@ check "it is not root" sh -c "! grep -q '^Uid:[[:space:]]*0' $status"
 is "$(ls -A "/proc/$(flipd_pid h1)/root/")" "" "nor any file"
 
 serve h2
-check "a call to another host" eventually calls h1 1
+check "a call to another host" until_true 10 calls h1 1
 check "a thousand, the same way" calls h1 1000
 check "a call within a host" calls h2 1000
 check "a megabyte there and back" calls h3 20 1048576
 check "the longest message there is" calls h1 1 16777216
+is "$(on h1 godwit ping -c 3 -i 0 --json h2 | jq -c '[.host, .answered, .failed]')" '["h2",3,0]' "godwit ping: a host answers"
+on h1 godwit ping -c 1 nobody >"$work/ping"
+is $? 1 "and what does not exist does not"
+on h2 timeout 10 godwit trace --json -c 4 --host h3 >"$work/trace" &
+trace=$!
+until_true 10 eval 'calls h3 1; ! kill -0 $trace 2>/dev/null'
+is "$(jq -rs 'map(select(.rpc == "REQUEST" and .sent == false)) | length > 0' "$work/trace")" true "godwit trace shows requests"
+is "$(on h2 godwit flip --json | jq '[.ports[] | select(.here)] | length > 1')" true "godwit flip shows ports that are served"
+is "$(on h2 setpriv --reuid=65534 --regid=65534 --clear-groups "$GODWIT" flip --json | jq -c '[.endpoints[].uid] | unique')" \
+	'[65534]' "to others than root only what is theirs"
+on h2 setpriv --reuid=65534 --regid=65534 --clear-groups timeout 10 "$GODWIT" trace >"$work/trace" 2>&1
+is $? 1 "and nobody's messages"
 tap_log=$work/move
 timeout 60 "$tools/flipmove" "$(sock h1)" "$(sock h2)" "$(sock h3)" 40 >"$work/move" 2>&1
 ok $? "an endpoint moves forty times while it is called"
@@ -101,7 +104,7 @@ wait $server
 check "the server hears of it" said serve.h2 'getreq'
 serve h2
 tap_log=$work/call
-check "another server is found after the restart" eventually calls h1 10
+check "another server is found after the restart" until_true 10 calls h1 10
 
 # Host 1 removes host 2's line.
 on h1 sed -i '/^h2 /d' /run/godwit-etc/hosts
