@@ -48,7 +48,8 @@ struct agent_home {
 	uint64_t flags_ax;
 	uint64_t eflags;
 	uint64_t mask;
-	uint32_t tgid, tid, signal, pad;
+	uint32_t tgid, tid, signal;
+	uint32_t gone; /* has left the slot that this is in (linger.c) */
 };
 
 _Static_assert(sizeof(struct agent_home) == HOME_SIZE, "assembly knows the size");

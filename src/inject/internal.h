@@ -65,6 +65,11 @@ static inline uint64_t batch_mask(const struct agent_link *link)
 int session_wait_stopped(struct remote *r, pid_t tid, uint64_t deadline_us) must_check;
 /* The first `known` threads are stopped; stops all others until there are no new ones. */
 int session_stop_rest(struct remote *r, size_t known, uint64_t deadline_us, struct err *e) must_check;
+/* Stops the threads that are in r->threads, whoever else there may be. */
+int remote_stop_listed(struct remote *r, uint64_t deadline_us, struct err *e) must_check;
+
+/* --- linger.c --- */
+void linger_note(struct remote *r, uint64_t start, size_t code_len); /* a mapping of ours that there is */
 
 /* --- threads.c --- */
 int threads_list(struct remote *r, struct err *e) must_check;

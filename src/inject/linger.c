@@ -20,18 +20,25 @@
 #define UNIT (2 * PAGE) /* a page of code, a page of data */
 #define STRIDE (PAGE / LINGER_PER_PAGE)
 #define SYSCALL_INSN_LEN 2
+#define ARMED                                                                                                     \
+	8 /* how often a thread may be cut short from before a stop until the end of it: by us, by a rescuer */
 
 /* The last bytes of a page of code tell it from everything else. */
-static const uint8_t magic[16] = "godwit lingers\n";
+static const uint8_t magic[16] = "godwit lingers2";
 
 struct slot {
-	struct agent_home home;
-	uint64_t done, pad;
+	struct agent_home home; /* `tid`, while not `gone`, is in it */
+	uint64_t done;
+	uint32_t armed, shape;
+	uint64_t nr;
 	uint8_t payload[LINGER_PAYLOAD];
 };
 
 _Static_assert(sizeof(struct slot) == STRIDE, "assembly knows the distance");
-_Static_assert(offsetof(struct slot, done) == 176, "assembly knows the offset");
+_Static_assert(offsetof(struct slot, home.gone) == 172 && offsetof(struct slot, done) == 176 &&
+		       offsetof(struct slot, armed) == 184 && offsetof(struct slot, shape) == 188 &&
+		       offsetof(struct slot, nr) == 192,
+	       "assembly knows the offsets");
 
 static bool is_ours(const struct remote *r, uint64_t page)
 {
@@ -86,6 +93,14 @@ static size_t left_behind(const struct remote *r, uint64_t start, uint64_t len)
 		       : remote_agent_size();
 }
 
+void linger_note(struct remote *r, uint64_t start, size_t code_len)
+{
+	struct agent_link *link = r->link;
+
+	link->lingering = xrealloc(link->lingering, (link->n_lingering + 1) * sizeof(*link->lingering));
+	link->lingering[link->n_lingering++] = (struct leftover) { start, code_len };
+}
+
 int linger_find(struct remote *r, struct err *e)
 {
 	_cleanup_free_ char *maps = NULL;
@@ -103,16 +118,31 @@ int linger_find(struct remote *r, struct err *e)
 		if (end - start > remote_agent_size() || strcmp(prot, "r-xp") != 0 || inode ||
 		    !left_behind(r, start, end - start))
 			continue;
-		link->lingering = xrealloc(link->lingering, (link->n_lingering + 1) * sizeof(*link->lingering));
-		link->lingering[link->n_lingering++] = (struct leftover) { start, end - start };
+		linger_note(r, start, end - start);
 	}
 	return 0;
 }
 
-static bool is_inhabited(const struct remote *r, const struct leftover *l)
+static bool has_thread(const struct remote *r, uint32_t vtid)
 {
 	for (size_t i = 0; i < r->n_threads; i++)
+		if ((uint32_t)r->threads[i].vtid == vtid)
+			return true;
+	return false;
+}
+
+/* Its registers do not always tell: a thread may be in the handler of a signal that came while it lingered. */
+static bool is_inhabited(const struct remote *r, const struct leftover *l)
+{
+	struct slot slots[LINGER_PER_PAGE];
+
+	for (size_t i = 0; i < r->n_threads; i++)
 		if (r->threads[i].regs.rip - l->start < l->code_len)
+			return true;
+	if (l->code_len != PAGE || remote_read(r, (raddr_t) { l->start + PAGE }, slots, sizeof slots) < 0)
+		return false;
+	for (size_t i = 0; i < LINGER_PER_PAGE; i++)
+		if (slots[i].home.tid && !slots[i].home.gone && has_thread(r, slots[i].home.tid))
 			return true;
 	return false;
 }
@@ -141,24 +171,95 @@ int linger_sweep(struct remote *r, struct err *e)
 
 /* --- entering --- */
 
-/* The slot in whose call that thread is; 0: in none. */
-static uint64_t present_slot(const struct remote *r, const struct remote_thread *t)
+/* The slot in whose call a thread is that stopped there; 0: in none. */
+static uint64_t slot_at(const struct remote *r, uint64_t rip)
 {
-	uint64_t call = t->regs.rip - SYSCALL_INSN_LEN;
+	uint64_t call = rip - SYSCALL_INSN_LEN;
 
 	if (call % STRIDE || !is_ours(r, ALIGN_DOWN(call, (uint64_t)PAGE)))
 		return 0;
 	return call;
 }
 
+static uint64_t present_slot(const struct remote *r, const struct remote_thread *t)
+{
+	return slot_at(r, t->regs.rip);
+}
+
+bool linger_holds_at(const struct remote *r, uint64_t rip)
+{
+	return slot_at(r, rip) != 0;
+}
+
+static void set_armed(const struct remote *r, uint64_t slot_data, uint32_t armed)
+{
+	(void)!remote_write(r, (raddr_t) { slot_data + offsetof(struct slot, armed) }, &armed, sizeof armed);
+}
+
+void linger_arm(struct remote *r)
+{
+	for (size_t i = 0; i < r->link->n_lingering; i++)
+		for (size_t k = 0; r->link->lingering[i].code_len == PAGE && k < LINGER_PER_PAGE; k++)
+			set_armed(r, r->link->lingering[i].start + PAGE + k * STRIDE, ARMED);
+}
+
+/* Has its thread a part that it has not dealt with yet? It may stand anywhere behind the call. */
+static bool is_cut(const struct remote *r, uint64_t code)
+{
+	for (size_t i = 0; i < r->n_threads; i++) {
+		const struct user_regs_struct *regs = &r->threads[i].regs;
+		uint64_t behind = regs->rip - code - SYSCALL_INSN_LEN;
+
+		if (behind < STRIDE - SYSCALL_INSN_LEN && (behind || (int64_t)regs->rax > 0))
+			return true;
+	}
+	return false;
+}
+
+void linger_disarm(struct remote *r)
+{
+	for (size_t i = 0; i < r->link->n_lingering; i++) {
+		uint64_t code = r->link->lingering[i].start;
+
+		for (size_t k = 0; r->link->lingering[i].code_len == PAGE && k < LINGER_PER_PAGE; k++)
+			set_armed(r, code + PAGE + k * STRIDE, is_cut(r, code + k * STRIDE));
+	}
+}
+
+/* Before there is an agent. */
+static int map_from_foothold(struct remote *r, uint64_t at, size_t units, struct err *e)
+{
+	struct remote_thread *t = &r->threads[0];
+	int64_t got = foothold_call(r, t, e, SYS_mmap,
+				    (uint64_t[6]) { at, units * UNIT, PROT_READ | PROT_EXEC,
+						    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE,
+						    (uint64_t)-1, 0 });
+
+	for (size_t i = 0; i < units && got >= 0; i++)
+		got = foothold_call(r, t, e, SYS_mprotect,
+				    (uint64_t[6]) { at + i * UNIT + PAGE, PAGE, PROT_READ | PROT_WRITE });
+	return got < 0 ? err_code(e, (int)got, "cannot map a place for interrupted calls") : 0;
+}
+
+/* Not where an agent would go, here or at the destination, which has chosen by now. */
+static raddr_t find_place(const struct remote *r, size_t units)
+{
+	uint64_t agent[1][2] = { { r->agent.a ? r->agent.a : remote_agent_hole(r, NULL, 0).a } };
+
+	agent[0][1] = agent[0][0] + remote_agent_size();
+	return remote_hole(r, units * UNIT, (const uint64_t(*)[2])agent, 1);
+}
+
 static int map_units(struct remote *r, size_t units, uint64_t *ret_at, struct err *e)
 {
 	_cleanup_free_ struct batch *b = xmalloc(sizeof *b);
-	raddr_t at = remote_hole(r, units * UNIT, NULL, 0);
-	int err;
+	raddr_t at = find_place(r, units);
 
 	if (!at.a)
 		return err_set(e, -ENOMEM, "there is no hole for interrupted calls");
+	*ret_at = at.a;
+	if (!r->agent.a)
+		return map_from_foothold(r, at.a, units, e);
 	batch_init(b);
 	(void)batch_call(b, "cannot map a place for interrupted calls", SYS_mmap, bval(at.a), bval(units * UNIT),
 			 bval(PROT_READ | PROT_EXEC), bval(MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE),
@@ -166,9 +267,7 @@ static int map_units(struct remote *r, size_t units, uint64_t *ret_at, struct er
 	for (size_t i = 0; i < units && batch_fits(b, 1, 0); i++)
 		(void)batch_call(b, "cannot map a place for interrupted calls", SYS_mprotect,
 				 bval(at.a + i * UNIT + PAGE), bval(PAGE), bval(PROT_READ | PROT_WRITE));
-	err = batch_run(r, &r->threads[0], b, e);
-	*ret_at = at.a;
-	return err;
+	return batch_run(r, &r->threads[0], b, e);
 }
 
 static int write_code(struct remote *r, uint64_t at, size_t units, struct err *e)
@@ -182,6 +281,8 @@ static int write_code(struct remote *r, uint64_t at, size_t units, struct err *e
 	for (size_t i = 0; i < units; i++)
 		if (pwrite(r->link->mem, page, sizeof page, (off_t)(at + i * UNIT)) != (ssize_t)sizeof page)
 			return err_errno(e, "cannot write a place for interrupted calls");
+	for (size_t i = 0; i < units; i++)
+		linger_note(r, at + i * UNIT, PAGE);
 	return 0;
 }
 
@@ -215,7 +316,10 @@ static int fill_slot(struct remote *r, struct linger_call *l, uint64_t code, boo
 	} else {
 		err = remote_read(r, (raddr_t) { data }, &s, sizeof s);
 	}
-	s.done += l->done;
+	s.done = is_new ? l->done : s.done;
+	s.nr = (uint64_t)l->nr;
+	s.shape = l->shape;
+	s.armed = l->armed ? ARMED : 0;
 	if (l->fix_to) {
 		uint64_t to = payload + l->fix_to;
 

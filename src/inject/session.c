@@ -195,6 +195,19 @@ static bool on_its_way_home(const struct remote *r)
 	return false;
 }
 
+int remote_stop_listed(struct remote *r, uint64_t deadline_us, struct err *e)
+{
+	int err;
+
+	r->link->stopped = true;
+	err = seize_from(r, 0, e);
+	if (!err)
+		err = wait_from(r, 0, deadline_us, e);
+	if (err < 0)
+		remote_release(r);
+	return err;
+}
+
 static int stop_once(struct remote *r, uint64_t deadline_us, struct err *e)
 {
 	int err;

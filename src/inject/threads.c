@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ptrace.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -121,6 +122,36 @@ static int leave_rseq(struct remote *r, struct remote_thread *t)
 	return trace_set_regs(t->tid, &t->regs);
 }
 
+#define SYSCALL_INSN_LEN 2
+
+static bool is_syscall(const struct remote *r, uint64_t at)
+{
+	uint8_t code[SYSCALL_INSN_LEN];
+
+	return remote_read(r, (raddr_t) { at }, code, sizeof code) == 0 && code[0] == 0x0f && code[1] == 0x05;
+}
+
+/*
+ * 1. A stop is over, and the kernel has moved the thread back to make its call again: rax the number, orig_rax
+ *    still the call's (Linux 6.18).
+ * 2. Before it comes to user mode it is stopped once more.
+ * Its rax is no result. As before the first stop, it is said to be in a call that is to be made again.
+ */
+static void undo_restart(struct remote *r, struct remote_thread *t)
+{
+	struct user_regs_struct *regs = &t->regs;
+	bool block = regs->rax == SYS_restart_syscall;
+
+	if ((long)regs->orig_rax < 0 || (regs->rax != regs->orig_rax && !block) || !is_syscall(r, regs->rip))
+		return;
+	regs->rip += SYSCALL_INSN_LEN;
+	regs->rax = (uint64_t)-ERESTARTNOINTR;
+	if (block)
+		regs->rax = (uint64_t)-ERESTART_RESTARTBLOCK;
+	else if (call_shows_eintr((long)regs->orig_rax))
+		regs->rax = (uint64_t)-ERESTARTNOHAND;
+}
+
 /* Calls that show EINTR after any stop: let the kernel restart them instead, or give EINTR if a handler runs. */
 static int mend_eintr(struct remote_thread *t)
 {
@@ -138,6 +169,7 @@ int thread_read(struct remote *r, struct remote_thread *t, struct err *e)
 		err = trace_get_mask(t->tid, &t->sigmask);
 	if (err < 0)
 		return err_code(e, err, "cannot read the registers of thread %d", t->vtid);
+	undo_restart(r, t);
 	t->call_nr = (long)t->regs.orig_rax < 0 ? -1 : (long)t->regs.orig_rax;
 	if (ptrace(PTRACE_GET_RSEQ_CONFIGURATION, t->tid, sizeof t->rseq, &t->rseq) < 0)
 		memset(&t->rseq, 0, sizeof t->rseq);

@@ -60,10 +60,10 @@ static int thaw(struct mover *m, struct err *e)
 
 static int map_agent(struct mover *m, struct err *e)
 {
-	int err = remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
-
 	/* In an emergency a transfer that was cut short stays so. */
-	return err || m->from.kind == KIND(EMERGENCY) ? err : call_keep_transfers(&m->from.s, e);
+	int err = m->from.kind == KIND(EMERGENCY) ? 0 : call_keep_transfers(&m->from.s, e);
+
+	return err ? err : remote_agent_map(&m->remote, (raddr_t) { 0 }, e);
 }
 
 int source_stop_threads(struct mover *m, struct err *e)
@@ -73,7 +73,8 @@ int source_stop_threads(struct mover *m, struct err *e)
 
 	if (err < 0)
 		return err;
-	err = call_before_stop(s, &m->remote, e);
+	/* What is frozen was stopped with care, and cannot be put anywhere. */
+	err = call_before_stop(s, &m->remote, m->from.kind != KIND(EMERGENCY) && !m->from.frozen_cgroup, e);
 	if (!err)
 		err = remote_stop(&m->remote, now_us() + STOP_DEADLINE_US, e);
 	if (err < 0) {

@@ -100,38 +100,69 @@ void call_source_done(struct state_source *s)
 	s->peek = NULL;
 }
 
-static bool sleeps_in(const struct state_source *s, pid_t tid, long *nr, uint64_t arg[6])
+/* *nr -1: it runs, and nobody can tell where. */
+static bool looks_at(const struct state_source *s, pid_t tid, long *nr, uint64_t arg[6], uint64_t *rip)
 {
+	uint64_t rsp;
+
 	char path[48];
 	_cleanup_free_ char *text = NULL;
 
 	(void)snprintf(path, sizeof path, "task/%d/syscall", tid);
-	return fd_slurp(s->proc, path, 4096, &text) > 0 &&
-	       sscanf(text, "%ld %lx %lx %lx %lx %lx %lx", nr, &arg[0], &arg[1], &arg[2], &arg[3], &arg[4],
-		      &arg[5]) == 7;
+	if (fd_slurp(s->proc, path, 4096, &text) <= 0)
+		return false;
+	*nr = -1;
+	if (!strncmp(text, "running", 7))
+		return true;
+	return sscanf(text, "%ld %lx %lx %lx %lx %lx %lx %lx %lx", nr, &arg[0], &arg[1], &arg[2], &arg[3], &arg[4],
+		      &arg[5], &rsp, rip) == 9;
 }
 
-int call_before_stop(struct state_source *s, struct remote *r, struct err *e)
+/* When the timeout of a call ends that will not tell it later. */
+static void look_at_timeout(struct state_source *s, struct remote_thread *t, long nr, const uint64_t arg[6])
 {
+	struct peek_restart block;
+	int row = find_timed(nr);
+
+	if (row < 0 || !has_timeout(row, arg) || peek_restart(s->peek, t->tid, &block) < 0)
+		return;
+	t->call_switches = block.switches;
+	if (peek_sleep(s->peek, t->tid, &t->call_expires_ns) < 0)
+		t->call_expires_ns = -1;
+}
+
+static bool judge_rescued(void *arg, const struct remote *r, const struct remote_thread *t, struct linger_call *l)
+{
+	const struct state_source *s = arg;
+	uint64_t done;
+
+	return transfer_was_cut(r, t, s->proc, &done) && transfer_rest(r, t, t->call_nr, done, l) == 0;
+}
+
+int call_before_stop(struct state_source *s, struct remote *r, bool keep_transfers, struct err *e)
+{
+	_cleanup_free_ pid_t *cut = xcalloc(r->n_threads, sizeof *cut);
+	size_t n_cut = 0;
 	int err = linger_find(r, e);
 
-	for (size_t i = 0; s->peek && i < r->n_threads && !err; i++) {
+	for (size_t i = 0; i < r->n_threads && !err; i++) {
 		struct remote_thread *t = &r->threads[i];
-		struct peek_restart block;
-		uint64_t arg[6];
+		uint64_t arg[6], rip;
 		long nr;
-		int row;
 
-		if (!sleeps_in(s, t->tid, &nr, arg))
+		if (!looks_at(s, t->tid, &nr, arg, &rip))
 			continue;
-		row = find_timed(nr);
-		if (row < 0 || !has_timeout(row, arg) || peek_restart(s->peek, t->tid, &block) < 0)
-			continue;
-		t->call_switches = block.switches;
-		if (peek_sleep(s->peek, t->tid, &t->call_expires_ns) < 0)
-			t->call_expires_ns = -1;
+		if (s->peek && nr >= 0)
+			look_at_timeout(s, t, nr, arg);
+		if (nr < 0 || (transfer_may_be_cut(s->proc, nr, arg) && !linger_holds_at(r, rip)))
+			cut[n_cut++] = t->tid;
 	}
-	return err;
+	if (err < 0 || !keep_transfers)
+		return err;
+	linger_arm(r);
+	if (n_cut)
+		linger_rescue(r, cut, n_cut, judge_rescued, s);
+	return 0;
 }
 
 /* One more switch than at the look is our stop; if there are others, the thread has begun to wait anew. */
@@ -424,6 +455,7 @@ int call_keep_transfers(struct state_source *s, struct err *e)
 	}
 	err = n ? linger_enter(r, list, n, e) : 0;
 	free(list);
+	linger_disarm(r);
 	return err;
 }
 

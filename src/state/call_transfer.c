@@ -123,21 +123,36 @@ static uint64_t asked(const struct remote *r, int row, const uint64_t arg[6])
 	return 0;
 }
 
+static bool flags_fit(int row, const uint64_t arg[6])
+{
+	uint64_t flags = transfers[row].flags < 0 ? 0 : arg[transfers[row].flags];
+
+	return (flags & (unsigned)transfers[row].need) == (unsigned)transfers[row].need &&
+	       !(flags & (unsigned)transfers[row].bar);
+}
+
+bool transfer_may_be_cut(int proc, long nr, const uint64_t arg[6])
+{
+	int row = find(nr);
+
+	return row >= 0 && flags_fit(row, arg) &&
+	       (transfers[row].fd < 0 || fd_waits(proc, nr, arg[transfers[row].fd]));
+}
+
+/* One that lingers already knows what is left of it. */
 bool transfer_was_cut(const struct remote *r, const struct remote_thread *t, int proc, uint64_t *ret_done)
 {
-	uint64_t arg[6], flags;
+	uint64_t arg[6];
 	int row = find(t->call_nr);
 
 	if (row < 0 || (int64_t)t->regs.rax <= 0)
 		return false;
 	arguments(t, arg);
-	flags = transfers[row].flags < 0 ? 0 : arg[transfers[row].flags];
-	if ((flags & (unsigned)transfers[row].need) != (unsigned)transfers[row].need ||
-	    flags & (unsigned)transfers[row].bar)
-		return false;
-	if (t->regs.rax >= asked(r, row, arg))
+	if (!flags_fit(row, arg) || t->regs.rax >= asked(r, row, arg))
 		return false;
 	if (transfers[row].fd >= 0 && !fd_waits(proc, t->call_nr, arg[transfers[row].fd]))
+		return false;
+	if (linger_holds_at(r, t->regs.rip))
 		return false;
 	*ret_done = t->regs.rax;
 	return true;
@@ -214,15 +229,19 @@ int transfer_rest(const struct remote *r, const struct remote_thread *t, long nr
 	memcpy(l->arg, arg, sizeof arg);
 	switch (transfers[row].shape) {
 	case BUFFER:
+		l->shape = transfers[row].where ? LINGER_BUFFER : LINGER_BUFFER0;
 		l->arg[transfers[row].where] += done;
 		l->arg[transfers[row].len] -= done;
 		return 0;
 	case COUNT:
+		l->shape = LINGER_COUNT;
 		l->arg[transfers[row].len] -= done;
 		return 0;
 	case VECTOR:
+		l->shape = LINGER_VECTOR;
 		return rest_vector(r, arg, done, l);
 	case MESSAGE:
+		l->shape = LINGER_MESSAGE;
 		return rest_message(r, arg, done, l);
 	}
 	return -EFAULT;

@@ -14,13 +14,15 @@ int thread_settle(struct state_target *d, struct remote_thread *t, const Godwit_
 /*
  * Calls that were interrupted (call.c). Around the stop: what only a sleeping thread shows. At the end, when the
  * agent is about to leave: whatever a thread needs to go on in its call, at the source (undone) or at the
- * destination, where registers and masks of the remote threads are the job's already.
+ * destination, where registers and masks of the remote threads are the job's already. `keep_transfers`: prepares
+ * for those that the stop would cut short (linger_rescue).
  */
-int call_before_stop(struct state_source *s, struct remote *r, struct err *e) must_check;
+int call_before_stop(struct state_source *s, struct remote *r, bool keep_transfers, struct err *e) must_check;
 void call_after_stop(struct state_source *s, struct remote *r);
-/* Every thread stopped, agent mapped: a transfer that the stop has cut short enters a call that lingers, at once,
- * so that should this mover die the job still sees one call and one count. */
-int call_keep_transfers(struct state_source *s, struct err *e) must_check; /* at once */
+/* Every thread stopped, the first thing: a transfer that had not begun when call_before_stop looked, and that the
+ * stop has cut short, enters a call that lingers, so that should this mover die the job still sees one call and
+ * one count. */
+int call_keep_transfers(struct state_source *s, struct err *e) must_check;
 /* Marks the threads that are in a call which a normal stun lets end (remote_drain); how many. */
 size_t call_mark_unfinished(const struct state_source *s, struct remote *r);
 /* An emergency: what the stop has interrupted fails with EINTR, or has done the part that it has done. */

@@ -6,7 +6,7 @@
 static long do_call(void *arg)
 {
 	(void)arg;
-	return poll(NULL, 0, TIMED_MS);
+	return poll(NULL, 0, (int)TIMED_MS);
 }
 
 int main(void)

@@ -10,7 +10,7 @@ static long do_call(void *arg)
 	struct pollfd p = { .fd = ends[0], .events = POLLIN };
 
 	(void)arg;
-	return poll(&p, 1, TIMED_MS);
+	return poll(&p, 1, (int)TIMED_MS);
 }
 
 int main(void)

@@ -11,7 +11,7 @@
  *
  * With VICTIM_SABOTAGE in its environment a victim damages its own state after the line, and then must fail: that
  * is how every check is seen to be able to. VICTIM_SLACK_MS is what a timeout may be late on a busy machine,
- * VICTIM_DIR a directory for files instead of /tmp.
+ * VICTIM_DIR a directory for files instead of /tmp, VICTIM_TIMED_MS how long timeouts are.
  */
 #ifndef VICTIM_H
 #define VICTIM_H
@@ -332,17 +332,25 @@ static V_MAYBE void caller_join(struct caller *c)
 	must(pthread_join(c->thread, NULL) == 0);
 }
 
-#define TIMED_MS 1600
+/* How long timeouts are: VICTIM_TIMED_MS, where many moves are to fit into one. */
+static V_MAYBE int64_t timed_ms(void)
+{
+	const char *text = getenv("VICTIM_TIMED_MS");
+
+	return text ? atoll(text) : 1600;
+}
+
+#define TIMED_MS timed_ms()
 
 /*
- * The move in the middle of a call with a timeout of TIMED_MS: ready comes at half time, and a timeout that
- * began anew would show as half of it too much.
+ * The move in the middle of a call with a timeout of TIMED_MS: ready comes at half time (but not later than after
+ * 800 ms), and a timeout that began anew would show as that much too much.
  */
 static V_MAYBE void caller_move_timed(struct caller *c, long nr)
 {
 	int64_t late;
 
-	sleep_until(c->began_ns + TIMED_MS * MS / 2);
+	sleep_until(c->began_ns + (TIMED_MS > 1600 ? 800 : TIMED_MS / 2) * MS);
 	move();
 	if (sabotaged())
 		pthread_kill(c->thread, SIGUSR2);

@@ -12,7 +12,7 @@
  * is back. So the arithmetic flags are loaded by add and sahf instead of popf. Direction is set before them; the
  * other flags were never touched.
  */
-#define GO_HOME_ASM(d) HOME_MASK_ASM(d) HOME_REGS_ASM(d)
+#define GO_HOME_ASM(d) HOME_MASK_ASM(d) HOME_REGS_ASM(d) HOME_JUMP_ASM(d)
 
 #define HOME_MASK_ASM(d)                                                                                          \
 	"mov $14, %eax\n" /* rt_sigprocmask */                                                                    \
@@ -45,7 +45,8 @@
 	"mov " d "+96(%rip), %r12\n"                                                                              \
 	"mov " d "+104(%rip), %r13\n"                                                                             \
 	"mov " d "+112(%rip), %r14\n"                                                                             \
-	"mov " d "+120(%rip), %r15\n"                                                                             \
-	"jmp *" d "+128(%rip)\n"
+	"mov " d "+120(%rip), %r15\n"
+
+#define HOME_JUMP_ASM(d) "jmp *" d "+128(%rip)\n"
 
 #endif
