@@ -5,7 +5,7 @@
 #   make lint     format, layers, manuals       make bench    budgets, both sides of each ratio
 #   make format   what clang-format wants       make unit sim lab-tests    parts of check
 #   make SAN=1    ASan and UBSan, in build-san  make install DESTDIR= PREFIX=
-#   make faults   the movers killed at every instant, hangs, cut links
+#   make faults   every program of a move killed and stopped at every instant; hangs, cut links
 #   make security-table   who may do what, into docs/security.md
 #   make model    the commit's rules, every state   make fuzz, fuzz-smoke   every decoder, FUZZ_TIME=seconds each
 
@@ -56,6 +56,7 @@ FUZZ_SRC := $(wildcard fuzz/*_fuzz.c)
 FUZZ_BIN := $(FUZZ_SRC:fuzz/%.c=$(BUILD)/fuzz/%)
 TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
+STRIKE := $(BUILD)/tests/lab/tools/strike
 
 .PHONY: all deps demo check check-long lint format bench install clean unit sim model lab-tests faults tools fuzz fuzz-build fuzz-smoke fuzzers
 .SECONDARY:
@@ -128,6 +129,10 @@ $(TOOL_BIN): $(BUILD)/%: %.c $(BUILD)/core.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(BUILD)/core.a $(LIBS)
 
+$(STRIKE): $(wildcard tests/lab/strike/*.[ch]) $(BUILD)/core.a
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c,$^) $(BUILD)/core.a $(LIBS)
+
 # Fuzzers are built by clang in a build of their own. What they define themselves takes the place of the real thing.
 $(BUILD)/fuzz/%: fuzz/%.c $(wildcard fuzz/*.h) $(BUILD)/daemons.a $(BUILD)/core.a
 	@mkdir -p $(@D)
@@ -139,7 +144,7 @@ $(BUILD)/fuzz/seeds: fuzz/seeds.c fuzz/seeds_daemons.c fuzz/seeds.h $(BUILD)/dae
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -Ifuzz -o $@ $(filter %.c,$^) $(BUILD)/daemons.a $(BUILD)/core.a $(LIBS)
 fuzzers: $(FUZZ_BIN) $(BUILD)/fuzz/seeds
 
-tools: $(UNIT_BIN) $(SIM_BIN) $(VICTIM_BIN) $(TOOL_BIN)
+tools: $(UNIT_BIN) $(SIM_BIN) $(VICTIM_BIN) $(TOOL_BIN) $(STRIKE)
 
 deps:
 	@contrib/deps.sh
@@ -160,8 +165,16 @@ sim: $(SIM_BIN)
 	$(Q)$(TEST_ENV) $(PROVE) $^
 lab-tests: all tools
 	$(Q)$(TEST_ENV) $(PROVE) $(BATS) $(TAP)
+# Every instant: hours. FAULTS_STRIDE=7 is one in seven; in the standstills each costs ten seconds.
+FAULTS_STRIDE ?= 1
+FAULTS_STOP_STRIDE ?= 29
 faults: all tools
-	$(Q)$(TEST_ENV) FAULTS_ALL=1 INSTANTS_STRIDE=1 TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/instants.t $(wildcard tests/lab/faults_*.t)
+	@rm -f $(BUILD)/instants
+	$(Q)export $(TEST_ENV) FAULTS_ALL=1 TEST_TIMEOUT=36000 INSTANTS_TOTALS=$(abspath $(BUILD))/instants; failed=0; \
+	INSTANTS_STRIDE=$(FAULTS_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
+	INSTANTS_HOW=STOP INSTANTS_STRIDE=$(FAULTS_STOP_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
+	$(PROVE) -v $(wildcard tests/lab/faults_*.t) || failed=1; \
+	tests/lab/instants_totals.sh $(BUILD)/instants; exit $$failed
 # Who may do what, as a lab of four hosts shows it: docs/security.md.
 security-table: all tools
 	$(Q)$(TEST_ENV) tests/lab/who_may.t --write

@@ -120,6 +120,7 @@ static void remove_job(struct job *j)
 	rpc_unserve_job(j);
 	herd_close(j->herd);
 	j->herd = NULL;
+	(void)uv_timer_stop(&j->linger);
 	migrate_job_freed(j);
 	forward_held(j);
 	uv_close((uv_handle_t *)&j->gone, on_handle_closed);
@@ -134,22 +135,6 @@ static void remove_job(struct job *j)
 		j->on_end(j->on_end_arg);
 }
 
-/* PID 1 of a namespace is gone last: nothing of the job runs any more. */
-static void on_shepherd_gone(uv_poll_t *poll, int status, int events)
-{
-	struct job *j = poll->data;
-
-	(void)status;
-	(void)events;
-	(void)uv_poll_stop(poll);
-	if (j->state != JOB_ENDING) {
-		log_warn("job %s: its shepherd is gone", j->name);
-		migrate_job_lost(j, true);
-	}
-	j->state = JOB_ENDING;
-	remove_job(j);
-}
-
 void jobs_end(struct job *j, void (*fn)(void *arg), void *arg)
 {
 	if (j->state == JOB_ENDING)
@@ -157,6 +142,10 @@ void jobs_end(struct job *j, void (*fn)(void *arg), void *arg)
 	j->state = JOB_ENDING;
 	j->on_end = fn;
 	j->on_end_arg = arg;
+	if (j->lost) {
+		remove_job(j);
+		return;
+	}
 	container_kill(&j->container, &j->p->cgroups, false);
 }
 
@@ -179,6 +168,43 @@ static void limit_exited(struct procd *p)
 	}
 	if (n > PROCD_EXITED_MAX)
 		jobs_end(oldest, NULL, NULL);
+}
+
+/* Nothing runs any more, and nobody else has the job. */
+static void bury(struct job *j)
+{
+	if (j->watching)
+		(void)uv_poll_stop(&j->leader_gone);
+	fd_close(&j->pidfd);
+	j->pid = 0;
+	herd_close(j->herd);
+	j->herd = NULL;
+	container_remove(&j->container, &j->p->cgroups);
+	lost_keep(j);
+	(void)uv_timer_start(&j->linger, on_linger, j->p->settings.keep_exited_s * 1000, 0);
+	limit_exited(j->p);
+}
+
+/* PID 1 of a namespace is gone last: nothing of the job runs any more. */
+static void on_shepherd_gone(uv_poll_t *poll, int status, int events)
+{
+	struct job *j = poll->data;
+	bool only_copy = false;
+
+	(void)status;
+	(void)events;
+	(void)uv_poll_stop(poll);
+	if (j->state != JOB_ENDING) {
+		log_warn("job %s: its shepherd is gone", j->name);
+		only_copy = j->state == JOB_RUNNING || j->state == JOB_EXITED;
+		migrate_job_lost(j, true);
+	}
+	if (only_copy) {
+		bury(j);
+	} else {
+		j->state = JOB_ENDING;
+		remove_job(j);
+	}
 }
 
 void jobs_exited(struct job *j, const Godwit__Procd__Exited *x)
@@ -393,6 +419,14 @@ static void on_state(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 	migrate_recover_job(j, r->state);
 }
 
+/* What an earlier procd was writing when it died (jobs_save). */
+static void forget_half_file(struct procd *p, const char *name)
+{
+	_cleanup_free_ char *path = xasprintf("%s/%s/job.new", p->jobs_dir, name);
+
+	(void)unlink(path);
+}
+
 static void load_job(struct procd *p, const char *name)
 {
 	Godwit__Journal__JobFile *f = read_job_file(p, name);
@@ -410,6 +444,7 @@ static void load_job(struct procd *p, const char *name)
 		j->owner_pending = f->owner_pending;
 		j->owner_knows_end = f->owner_knows_end;
 	}
+	forget_half_file(p, name);
 	r = container_reopen(&j->container, &p->cgroups, p->jobs_dir, name, &e);
 	if (r == -ESRCH) {
 		log_info("job %s: %s", name, err_text(&e));

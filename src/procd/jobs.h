@@ -18,6 +18,10 @@ int jobs_settle(struct job *j);
 int jobs_save(struct job *j, struct err *e);
 /* The job is over; its status and streams stay for a while. */
 void jobs_exited(struct job *j, const Godwit__Procd__Exited *x);
+/* lost.c: the shepherd of a job that was nowhere else has been killed. What was the job's is gone; keeps its name,
+ * and answers (takes the call over) in its shepherd's place. */
+void lost_keep(struct job *j);
+void lost_answer(struct job *j, struct call *c);
 /* Takes everything away; `fn` (may be NULL) is called when nothing is left. The job cannot be found any more from
  * now on. */
 void jobs_end(struct job *j, void (*fn)(void *arg), void *arg);

@@ -20,8 +20,8 @@
 #include "procd/policy.h"
 #include "procd/rpc.h"
 
-#define PULSE_MS 2000u
-#define SILENCE_MAX_US 5000000u	   /* of the source, then it is asked */
+#define PULSE_MS 500u
+#define SILENCE_MAX_US 2000000u	   /* of the source, then it is asked */
 #define GIVE_UP_AFTER_US 30000000u /* of silence, while nothing is complete */
 #define REMIND_US 60000000u	   /* of silence about an outcome that the source should have let us forget */
 #define ASK_LOCATE_MS 2000u

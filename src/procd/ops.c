@@ -81,6 +81,10 @@ static void do_relay(struct job *j, struct call *c)
 	Godwit__Shepherd__Request q = GODWIT__SHEPHERD__REQUEST__INIT;
 	int r;
 
+	if (j->lost) {
+		lost_answer(j, c);
+		return;
+	}
 	if (c->request->op_case == GODWIT__PROCD__REQUEST__OP_ATTACH)
 		j->attached = true;
 	else if (c->request->op_case == GODWIT__PROCD__REQUEST__OP_DETACH)
@@ -88,8 +92,9 @@ static void do_relay(struct job *j, struct call *c)
 	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RELAY;
 	q.relay = c->request;
 	r = herd_ask(j->herd, &q, -1, on_relayed, c);
+	/* Its end comes in a moment; worth asking again. */
 	if (r < 0)
-		call_refuse(c, r, "cannot reach the job's shepherd");
+		call_refuse(c, r == -EPIPE ? -EIO : r, "cannot reach the job's shepherd");
 }
 
 static int signal_all(struct job *j, int number)

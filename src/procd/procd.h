@@ -66,6 +66,7 @@ struct job {
 	int64_t told_id;
 	uv_timer_t patience;								       /* with it */
 	enum owner_word { OWNER_SAYS_NOTHING, OWNER_SAYS_RESUME, OWNER_SAYS_KILL } owner_word; /* not yet done */
+	bool lost; /* EXITED, and its shepherd with it */
 	Godwit__Procd__Exited exited;
 	uint64_t exited_us;    /* our clock */
 	uv_timer_t linger;     /* with EXITED */

@@ -60,6 +60,13 @@ histogram()
 		END { printf "%d instants:", all; for (s in n) printf " %s %d", s, n[s]; print "" }' "$work/log"
 }
 
+# For instants_totals.sh.
+count_stages()
+{
+	awk -v side="$1" -v how="${INSTANTS_HOW:-KILL}" '$NF == "died" { n[$3]++ }
+		END { for (s in n) print "mover", side, how, s, n[s] }' "$work/log"
+}
+
 export VICTIM_TIMED_MS=${VICTIM_TIMED_MS:-6000} VICTIM_SLACK_MS=${VICTIM_SLACK_MS:-1500}
 [ "$(id -u)" = 0 ] || skip_all "hop needs root"
 work=$(mktemp -d /tmp/instants.XXXXXX)
@@ -69,6 +76,7 @@ for case in ${*:-$cases}; do
 	status=$?
 	ok $status "$case: wherever the mover dies, the job is there once and goes on"
 	diag "$case: $(histogram)"
+	[ -z "$INSTANTS_TOTALS" ] || count_stages "${case#*:}" >>"$INSTANTS_TOTALS"
 	[ $status = 0 ] || diag "$(grep BAD "$work/log" | head -n 5 | cut -c 1-400)"
 done
 finish

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * counter LINES MS [THREADS]: prints numbered lines, one every so many milliseconds, so that a line lost, doubled
- * or out of order shows; and keeps further threads busy with short calls and sleeps. A copy of it that ran a
- * moment where it should not would print, too. SIGTERM ends it after a line, with status 0.
+ * counter LINES MS [THREADS [spin]]: prints numbered lines, one every so many milliseconds, so that a line lost,
+ * doubled or out of order shows; and keeps further threads busy with short calls and sleeps. With `spin` all of
+ * them pass their time in user code. A copy of it that ran a moment where it should not would print, too. SIGTERM
+ * ends it after a line, with status 0.
  */
 #include <poll.h>
 #include <pthread.h>
@@ -18,6 +19,27 @@ static void on_term(int sig)
 {
 	(void)sig;
 	ended = 1;
+}
+
+static double spin(int ms)
+{
+	struct timespec from, now;
+	double x = 1;
+
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	do {
+		for (int i = 0; i < 1000; i++)
+			x = x * 1.0000001 + 0.1;
+		clock_gettime(CLOCK_MONOTONIC, &now);
+	} while (!ended && (now.tv_sec - from.tv_sec) * 1000 + (now.tv_nsec - from.tv_nsec) / 1000000 < ms);
+	return x;
+}
+
+static void *busy_spinning(void *arg)
+{
+	while (spin(1000) > 0)
+		;
+	return arg;
 }
 
 static void *busy(void *arg)
@@ -39,6 +61,7 @@ int main(int argc, char **argv)
 {
 	int lines = argc > 1 ? atoi(argv[1]) : 100, ms = argc > 2 ? atoi(argv[2]) : 10;
 	int threads = argc > 3 ? atoi(argv[3]) : 2;
+	int spins = argc > 4;
 	struct sigaction act = { .sa_handler = on_term, .sa_flags = SA_RESTART };
 	pthread_t thread;
 	sigset_t term;
@@ -48,13 +71,13 @@ int main(int argc, char **argv)
 	sigaddset(&term, SIGTERM);
 	pthread_sigmask(SIG_BLOCK, &term, NULL); /* in the others, so that this thread gets it */
 	for (int i = 0; i < threads; i++)
-		if (pthread_create(&thread, NULL, busy, NULL))
+		if (pthread_create(&thread, NULL, spins ? busy_spinning : busy, NULL))
 			return 2;
 	pthread_sigmask(SIG_UNBLOCK, &term, NULL);
 	for (int i = 0; i < lines && !ended; i++) {
 		if (printf("line %d\n", i) < 0 || fflush(stdout))
 			return 3;
-		if (poll(NULL, 0, ms) && !ended)
+		if (spins ? spin(ms) < 0 : poll(NULL, 0, ms) && !ended)
 			return 4;
 	}
 	return 0;
