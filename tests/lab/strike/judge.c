@@ -42,9 +42,20 @@ static int named(struct strike *s)
 	return n > 1 ? -1 : host;
 }
 
-static bool twice(const struct strike *s)
+static bool both_run(const struct strike *s)
 {
 	return view_copy(s, 1) == COPY_RUNNING && view_copy(s, 2) == COPY_RUNNING;
+}
+
+/* A copy whose mover has just died with it (EXITKILL) looks for a moment like a process that nobody traces. */
+static bool twice(const struct strike *s)
+{
+	for (int i = 0; i < 5; i++) {
+		if (!both_run(s))
+			return false;
+		(void)usleep(5000);
+	}
+	return true;
 }
 
 /* Whether both hosts are as they were; if not, what is different. */
