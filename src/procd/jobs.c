@@ -182,6 +182,7 @@ static void bury(struct job *j)
 	container_remove(&j->container, &j->p->cgroups);
 	lost_keep(j);
 	(void)uv_timer_start(&j->linger, on_linger, j->p->settings.keep_exited_s * 1000, 0);
+	owner_exited(j);
 	limit_exited(j->p);
 }
 
@@ -365,6 +366,8 @@ int jobs_save(struct job *j, struct err *e)
 	size_t len;
 	int r;
 
+	if (j->lost)
+		return 0; /* nothing of it outlives us */
 	f.spec = j->spec;
 	f.incarnation = j->incarnation;
 	f.owner_pending = j->owner_pending;
