@@ -11,6 +11,11 @@ static void texts(void)
 {
 	save_text("name = h1\n# a comment\ntrusted = 10.0.0.0/8, 192.168.0.0/16 # more\nn = 16M\n\npeers=\n",
 		  "conf", "conf");
+	save_text("jobs_from = h1:alice:1000, *\nroot_from=h2\ntrusted = fd12::/16\naccept = no\nuser_jobs = 3\n",
+		  "conf", "policy");
+	save_text("{\"hosts\": 3, \"private_root\": false, \"trusted\": true, \"rate\": \"10mbit\", \"env\": "
+		  "[\"A=b\"], \"conf\": []}",
+		  "lab", "three");
 	save_text("h1 0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n# h2\n", "conf", "hosts");
 	save_text("0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\n", "conf", "key");
 	save_text("00400000-00452000 r-xp 00000000 08:02 173521      /usr/bin/dbus-daemon\n"
@@ -242,6 +247,102 @@ static void no_files(struct seed *s)
 	}
 }
 
+static void frame(struct seed *s, unsigned row, unsigned type, const ProtobufCMessage *m, const char *name)
+{
+	put_int(s, 2 * row, 1);
+	put_int(s, type, 4);
+	put_int(s, protobuf_c_message_get_packed_size(m), 4);
+	put_message(s, m);
+	save(s, "mover", name);
+}
+
+/* What the movers say to each other, and what the cell decodes of it. */
+static void messages(struct seed *s, const Godwit__Ckpt__Job *job, const Godwit__Ckpt__Requirements *q)
+{
+	Godwit__Mover__MoverMessage packet = GODWIT__MOVER__MOVER_MESSAGE__INIT;
+	Godwit__Mover__Failed failed = GODWIT__MOVER__FAILED__INIT;
+	Godwit__Mover__Stun stun = GODWIT__MOVER__STUN__INIT;
+
+	failed.code = -5;
+	failed.text = (char *)(uintptr_t) "no";
+	packet.kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_STUN;
+	packet.stun = &stun;
+	frame(s, 0, 1, &job->base, "description");
+	frame(s, 3, FILE_FRAME_FAILED, &failed.base, "failed");
+	put_int(s, 0x21, 1);
+	put_counted(s, &packet.base);
+	put_counted(s, &packet.base);
+	save(s, "mover", "packets");
+	put_int(s, 0, 1);
+	put_counted(s, &job->base);
+	put_message(s, &job->base);
+	save(s, "decode", "job");
+	put_int(s, DECODE_REQUIREMENTS, 1);
+	put_message(s, &q->base);
+	save(s, "decode", "requirements");
+	put_int(s, DECODE_FAILED, 1);
+	put_message(s, &failed.base);
+	save(s, "decode", "failed");
+}
+
+/* A function and two structures, one in the other. */
+static void types(struct seed *s)
+{
+	static const char strings[] = "\0f\0s\0a\0b\0c\0int";
+	const struct btf_type t[] = {
+		{ .name_off = 11, .info = BTF_KIND_INT << 24, .size = 4 },
+		{ .info = BTF_KIND_FUNC_PROTO << 24 },
+		{ .name_off = 1, .info = BTF_KIND_FUNC << 24, .type = 2 },
+	};
+	const struct btf_type in = { .info = BTF_KIND_STRUCT << 24 | 1, .size = 4 };
+	const struct btf_type out = { .name_off = 3, .info = BTF_KIND_STRUCT << 24 | 2, .size = 8 };
+	const struct btf_member m[] = { { 9, 1, 0 }, { 5, 1, 0 }, { 7, 4, 32 } };
+
+	put_int(s, 1, 1);
+	put_int(s, 4 + sizeof t + sizeof in + sizeof out + sizeof m, 2);
+	put(s, &t[0], sizeof t[0]);
+	put_int(s, 1u << 24, 4); /* signed, 32 bits */
+	put(s, &t[1], sizeof t - sizeof t[0]);
+	put(s, &in, sizeof in);
+	put(s, &m[0], sizeof m[0]);
+	put(s, &out, sizeof out);
+	put(s, &m[1], 2 * sizeof m[1]);
+	put(s, strings, sizeof strings);
+	save(s, "btf", "types");
+}
+
+/* A text of the kernel's as it is, for one parser. */
+static void kernel_text(struct seed *s, unsigned how, const char *path, const char *name)
+{
+	_cleanup_free_ char *text = NULL;
+	ssize_t n = fd_slurp(AT_FDCWD, path, SEED_MAX / 2, &text);
+
+	put_int(s, how, 1);
+	if (n > 0)
+		put(s, text, (size_t)n);
+	save(s, "proc", name);
+}
+
+static void kernel_texts(struct seed *s)
+{
+	static const char timers[] = "\3ID: 1\nsignal: 14/0000000000000001\nnotify: signal/tid.12\nClockID: 1\n";
+	static const char info[] = "\4pos:\t0\nflags:\t02\nmnt_id:\t14\neventfd-count: 1\nlock:\t1: FLOCK\n";
+
+	put_int(s, 0, 1); /* all as it is */
+	save(s, "proc", "real");
+	for (unsigned i = 0; i < 64; i++)
+		put_int(s, i == 0 ? 0 : i % 3 ? 0 : 1, i % 3 ? 1 : 4); /* edits here and there */
+	save(s, "proc", "edited");
+	kernel_text(s, 1, "/proc/self/limits", "limits");
+	kernel_text(s, 3, "/proc/self/status", "status");
+	put(s, timers, sizeof timers - 1);
+	s->bytes[0] = 2;
+	save(s, "proc", "timers");
+	put(s, info, sizeof info - 1);
+	save(s, "proc", "fdinfo");
+	save_text("\0051: POSIX  ADVISORY  WRITE 1234 08:01:5678 0 EOF\n", "proc", "lock");
+}
+
 static void jobs(struct seed *s)
 {
 	Godwit__Ckpt__Job *job = make_job();
@@ -283,6 +384,7 @@ static void jobs(struct seed *s)
 	put_int(s, 0x82, 1);
 	put_message(s, &q.base);
 	save(s, "checkpoint", "requirements");
+	messages(s, job, &q);
 	put_int(s, 10, 1); /* a message on a plain stream: type, length, message */
 	put_int(s, 4, 2);
 	put_int(s, 0x02030001, 4);
@@ -521,6 +623,8 @@ int main(int argc, char **argv)
 	endpoint(&s);
 	packets(&s);
 	images(&s);
+	types(&s);
+	kernel_texts(&s);
 	seeds_daemons(&s);
 	put(&s, (const void *)getauxval(AT_SYSINFO_EHDR), 2 * PAGE);
 	save(&s, "vdso", "own");

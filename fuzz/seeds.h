@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/btf.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -16,15 +17,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/util.h"
 #include "base/wire.h"
 #include "checkpoint.pb-c.h"
 #include "flip/flip.h"
+#include "image/decode.h"
 #include "image/image.h"
 #include "lib/frame.h"
+#include "mover.pb-c.h"
 #include "procd/journal.h"
 #include "rpc/rpc.h"
 #include "shepherd.pb-c.h"
+#include "state/file.h"
 
 #define PAGE 4096u
 #define SEED_MAX 65536u

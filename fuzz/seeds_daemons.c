@@ -131,9 +131,15 @@ static void journals(struct seed *s)
 		abort();
 	(void)close(fd);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
-	n = read(fd, s->bytes, SEED_MAX);
-	s->len = n > 0 ? (size_t)n : 0;
+	put_int(s, 0, 1);
+	n = read(fd, s->bytes + 1, SEED_MAX - 1);
+	s->len += n > 0 ? (size_t)n : 0;
 	save(s, "journal", "two");
+	put_int(s, 1, 1);
+	put_counted(s, &r.base);
+	r.kind = GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN;
+	put_counted(s, &r.base);
+	save(s, "journal", "records");
 	journal_close(&j);
 	(void)unlink(path);
 	(void)close(fd);

@@ -163,8 +163,10 @@ int lab_load(struct lab *lab, struct err *e)
 	const char *rate = "";
 	int hosts = 0, private_root = 0, trusted = 0;
 
-	if (!o || json_unpack(o, "{s:i, s:b, s:b, s:s}", "hosts", &hosts, "private_root", &private_root, "trusted",
-			      &trusted, "rate", &rate) < 0) {
+	if (!o ||
+	    json_unpack(o, "{s:i, s:b, s:b, s:s}", "hosts", &hosts, "private_root", &private_root, "trusted",
+			&trusted, "rate", &rate) < 0 ||
+	    hosts < 1 || hosts > LAB_HOSTS_MAX) {
 		json_decref(o);
 		return err_set(e, -ENOENT, "lab '%s' is not up: godwit lab --prefix %s up 3", lab->prefix,
 			       lab->prefix);

@@ -91,6 +91,7 @@ int btf_load(const char *path, struct btf **ret, struct err *e)
 
 	h = (const void *)b->data;
 	if (!err && ((size_t)len < sizeof *h || h->magic != BTF_MAGIC ||
+		     (h->hdr_len | h->type_off) % 4 || /* types are words */
 		     (size_t)h->hdr_len + h->type_off + h->type_len > (size_t)len ||
 		     (size_t)h->hdr_len + h->str_off + h->str_len > (size_t)len))
 		err = -EPROTO;

@@ -64,7 +64,8 @@ static int read_vtid(struct remote *r, pid_t tid, pid_t *ret_vtid)
 		return -EPROTO;
 	end = strchrnul(line + 1, '\n');
 	*end = '\0';
-	*ret_vtid = atoi(strrchr(line, '\t') + 1);
+	line = strrchr(line, '\t');
+	*ret_vtid = line ? atoi(line + 1) : 0;
 	return *ret_vtid > 0 ? 0 : -EPROTO;
 }
 

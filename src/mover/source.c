@@ -33,8 +33,9 @@ static bool refuse_at_once(struct state_source *s)
 	if (fd_slurp(s->proc, "status", 65536, &status) < 0)
 		return false;
 	line = strstr(status, "\nNSpid:");
+	line = line ? strrchr(strndupa(line + 1, strcspn(line + 1, "\n")), '\t') : NULL;
 	if (line)
-		s->vpid = atoi(strrchr(strndupa(line + 1, strcspn(line + 1, "\n")), '\t') + 1);
+		s->vpid = atoi(line + 1);
 	line = strstr(status, "\nState:\t");
 	if (line && line[8] == 'Z')
 		problem_add(s->problems, s->vpid, -1, "main thread", "wait until its other threads have ended",

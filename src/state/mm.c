@@ -279,7 +279,7 @@ static int read_stat(int proc, uint64_t field[53], struct err *e)
 	ssize_t n = fd_slurp(proc, "stat", 65536, &text);
 	char *at = n > 0 ? strrchr(text, ')') : NULL;
 
-	if (!at)
+	if (!at || strlen(at) < 4)
 		return err_set(e, -EIO, "reading the stat of a process");
 	at += 4; /* ") S": the state is a letter */
 	for (int i = 4; i <= 52; i++)
