@@ -206,6 +206,7 @@ demo: deps
 bench: deps
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)BUILD=$(abspath $(BUILD)) bench/run
+	$(Q)BUILD=$(abspath $(BUILD)) bench/image
 
 # --- lint ---
 FORMATTED = $(wildcard include/*.h) $(shell find src tests bench fuzz -name '*.[ch]' 2>/dev/null)

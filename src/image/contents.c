@@ -216,7 +216,7 @@ static int put_changed(struct contents *c, uint32_t space, uint64_t start, const
 
 uint64_t contents_room(struct contents *c, uint64_t len)
 {
-	uint64_t at;
+	uint64_t at = 0;
 
 	if (c->update)
 		return update_room(c->update, len);

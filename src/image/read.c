@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
@@ -48,6 +49,9 @@ static int open_core(struct image *im, const char *name, struct core *c, struct 
 	c->fd = openat(im->dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
 	if (c->fd < 0)
 		return err_errno(e, "cannot open it");
+	/* Not while it is being updated: what we are about to read would be given back afterwards. */
+	while (flock(c->fd, LOCK_SH) < 0 && errno == EINTR)
+		;
 	if (fstat(c->fd, &st) < 0)
 		return err_errno(e, "cannot look at it");
 	if (!S_ISREG(st.st_mode))

@@ -81,6 +81,7 @@ while True:
 counts_on h1 writes && on h1 godwit checkpoint --kill writes "$work/image3" >/dev/null
 check "a job that writes a file is written down and killed" [ $? = 0 ]
 size=$(stat -c %s "$work/file")
+touch "$work/.godwit-probe-image-0123456789abcdef" # as a reader that was killed leaves it
 on h1 godwit restart --host h2 --name writes2 "$work/image3" >/dev/null
 check "and restarted where the file is seen" [ $? = 0 ]
 counts_on h1 writes2
@@ -186,7 +187,7 @@ logs_say()
 }
 
 (printf 'one\ntwo\nthr'; sleep 5) | on h1 godwit run --name typed -- "$python" -c "$typed" 11 "$work/go" pipe >/dev/null 2>&1 &
-logs_say h1 typed ahead && on h1 godwit checkpoint --kill typed "$work/image4" >/dev/null
+logs_say h1 typed ahead && on h1 godwit checkpoint typed "$work/image4" >/dev/null && on h1 godwit checkpoint -ik typed "$work/image4" >/dev/null
 check "a job that has unread input is written down and killed" [ $? = 0 ]
 on h2 godwit restart --name typed2 "$work/image4" >/dev/null
 check "restarted elsewhere" [ $? = 0 ]
@@ -204,7 +205,7 @@ script -qec "stty rows 33 cols 99; exec '$GODWIT' lab --prefix $LAB exec h1 -- g
 exec 7>"$work/keys"
 for _ in $(seq 50); do grep -q ready "$work/out" && break; sleep 0.1; done
 printf 'one\ntwo\nth' >&7
-logs_say h1 tty ahead && on h1 godwit checkpoint --kill tty "$work/image5" >/dev/null
+logs_say h1 tty ahead && on h1 godwit checkpoint tty "$work/image5" >/dev/null && on h1 godwit checkpoint -ik tty "$work/image5" >/dev/null
 check "a job with a terminal is written down and killed" [ $? = 0 ]
 exec 7>&-
 on h2 godwit restart --name tty2 "$work/image5" >/dev/null

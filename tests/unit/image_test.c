@@ -515,6 +515,27 @@ static void updates(void **state)
 	assert_int_equal(look_at_one(f, 19), 0);
 }
 
+/* Who has the old image open goes on reading that. */
+static void update_while_read(void **state)
+{
+	struct fixture *f = *state;
+	struct image *im = NULL;
+	struct err e = { 0 };
+	uint64_t written;
+	size_t pages = 0;
+
+	generation = 0;
+	must(write_one(f, IMAGE_UPDATE, NULL, &e), &e);
+	must(image_open(f->path, &im, &e), &e);
+	generation = 1;
+	must(write_one(f, IMAGE_UPDATE, &written, &e), &e);
+	assert_true(written > 200 * PAGE);
+	generation = 0;
+	must(image_pages(im, 0, compare, &pages, &e), &e);
+	image_close(im);
+	assert_int_equal(look_at_one(f, 1), 0);
+}
+
 /* The old image as it was, to the last byte, and none of the space. */
 static void update_fails(void **state)
 {
@@ -680,6 +701,7 @@ static const struct CMUnitTest tests[] = {
 	cmocka_unit_test_setup_teardown(leftover_of_another, setup, teardown),
 	cmocka_unit_test_setup_teardown(killed, setup, teardown),
 	cmocka_unit_test_setup_teardown(updates, setup, teardown),
+	cmocka_unit_test_setup_teardown(update_while_read, setup, teardown),
 	cmocka_unit_test_setup_teardown(update_fails, setup, teardown),
 	cmocka_unit_test_setup_teardown(update_killed, setup, teardown),
 	cmocka_unit_test_setup_teardown(truncated, setup, teardown),
