@@ -86,9 +86,11 @@ $(BUILD)/daemons.a: $(DAEMON_OBJ)
 	@rm -f $@
 	$(Q)ar rcs $@ $^
 
-# What a program needs that calls others through flipd: include/godwit.h, with libsodium.
-LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/client.o lib/frame.o rpc/header.o rpc/port.o \
-	base/err.o base/fd.o base/htab.o base/buf.o base/log.o base/util.o)
+# What a program needs that calls others through flipd: include/godwit.h, with libsodium and
+# libprotobuf-c.
+LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/ps.o lib/client.o lib/frame.o rpc/cap.o rpc/header.o rpc/port.o \
+	base/err.o base/fd.o base/htab.o base/buf.o base/log.o base/util.o) \
+	$(BUILD)/obj/gen/proto/procd.pb-c.o $(BUILD)/obj/gen/proto/mover.pb-c.o
 $(BUILD)/libgodwit.a: $(LIBGODWIT) Makefile
 	@rm -f $@
 	$(Q)ar rcs $@ $(LIBGODWIT)

@@ -14,8 +14,8 @@ _godwit() {
 		case $command in
 		attach | logs | wait | kill) words=$(_godwit_jobs) ;;
 		check | migrate) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) || words=$(_godwit_hosts) ;;
-		stun | resume | setowner) words=$(_godwit_jobs) ;;
-		mem) [ "$COMP_CWORD" = 2 ] && words="read write" || words=$(_godwit_jobs) ;;
+		stun | resume | setowner | cap) words=$(_godwit_jobs) ;;
+		mem) [ "$COMP_CWORD" = 2 ] && words="ls read write" || words=$(_godwit_jobs) ;;
 		ping) words="$(_godwit_hosts) $(_godwit_jobs)" ;;
 		checkpoint) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) ;;
 		image) [ "$COMP_CWORD" = 2 ] && words="show verify" ;;

@@ -95,6 +95,41 @@ int gw_private_check(const struct gw_private *priv, const uint8_t secret[GW_CHEC
  * restricted before; then its server must do it. */
 int gw_cap_restrict(const struct gw_cap *cap, uint32_t mask, struct gw_cap *ret_cap);
 
+/*
+ * A capability as text, of a length that never changes, and back; whoever reads the text has the capability.
+ * gw_cap_parse ignores white space around it; GW_OK, or GW_STD_ARGBAD if it is something else.
+ */
+#define GW_CAP_TEXT_MAX 112 /* its NUL included */
+void gw_cap_print(const struct gw_cap *cap, char ret_text[GW_CAP_TEXT_MAX]);
+int gw_cap_parse(const char *text, struct gw_cap *ret_cap);
+
+/* Rights on a job (object 0 of its port, job:NAME) and on its segments (only the first two). */
+#define GW_PSR_READ 0x001u	 /* read its memory, see its segments and threads, while it is stunned */
+#define GW_PSR_WRITE 0x002u	 /* write its memory */
+#define GW_PSR_CHECKPOINT 0x004u /* write it into an image, with the caller's own rights to files */
+#define GW_PSR_DELETE 0x008u  /* remove it: what is left when it has exited; std_destroy, which kills it first */
+#define GW_PSR_KILL 0x020u    /* send it signals */
+#define GW_PSR_STUN 0x040u    /* stun and resume */
+#define GW_PSR_MIGRATE 0x080u /* check, move, watch and cancel a move */
+#define GW_PSR_OWNER 0x100u   /* say who owns it; an owner gets a capability with all rights */
+#define GW_PSR_OUTPUT 0x200u  /* read its output, wait for its end */
+#define GW_PSR_ATTACH 0x400u  /* attach, and write its input */
+/* "read,stun", "all" or "0x41" as a mask; GW_OK or GW_STD_ARGBAD. And back, for people. */
+#define GW_RIGHTS_TEXT_MAX 128
+int gw_rights_parse(const char *text, uint32_t *ret_rights);
+void gw_rights_print(uint32_t rights, char ret_text[GW_RIGHTS_TEXT_MAX]);
+
+/* Commands that every server of objects understands, as in Amoeba: no data in the request. */
+#define GW_STD_DESTROY 1003
+#define GW_STD_INFO 1004     /* a line of text about the object */
+#define GW_STD_RESTRICT 1005 /* offset: mask; the reply's port and priv are the restricted capability */
+#define GW_STD_TOUCH 1007    /* GW_OK if there is such an object */
+/* And those of a segment: read `size` bytes at `offset`, the segment's size (in `size`), write the data at
+ * `offset`. */
+#define GW_SEG_READ 2006
+#define GW_SEG_SIZE 2007
+#define GW_SEG_WRITE 2307
+
 /* The header of a request or reply. Only `port` means something to the system; the rest is carried as it is. */
 struct gw_hdr {
 	struct gw_port port; /* put-port in gw_trans, get-port going into gw_getreq, put-port coming out of it */
@@ -140,6 +175,96 @@ ssize_t gw_getreq(struct gw *gw, struct gw_hdr *hdr, void *buf, size_t size);
 int gw_putrep(struct gw *gw, const struct gw_hdr *hdr, const void *buf, size_t len);
 /* Who sent the request that is being served. Valid between gw_getreq and gw_putrep. */
 int gw_request_caller(struct gw *gw, struct gw_caller *ret_caller);
+
+/*
+ * Jobs, their segments, and hosts. All of these are transactions with the process server of the host where the job
+ * is, which they find and follow; each returns GW_OK (0) or a negative gw_status: GW_STD_DENIED (neither the
+ * capability nor the caller's uid permits it), GW_STD_CAPBAD (the capability is none, or was revoked, or a
+ * segment's whose job was resumed), GW_STD_NOTNOW (not in that state), GW_NOTFOUND (no such job), GW_STD_SYSERR.
+ * gw_ps_why says more.
+ */
+
+/* The job of that name without any proof: what the caller's uid permits. Asks nobody. */
+void gw_ps_named(const char *job, struct gw_cap *ret_job);
+/* Why the last of these calls on the connection was refused, in words; "" if it was not. Valid until the next. */
+const char *gw_ps_why(struct gw *gw);
+
+/*
+ * Stops the job, wherever it is. Emergency 0: its system calls end first; GW_STD_NOTNOW if they have not within
+ * `timeout_ms` (0: 10000), and it runs on. Emergency 1: they fail with EINTR. Its owner hears of it.
+ */
+int gw_ps_stun(struct gw *gw, const struct gw_cap *job, int emergency, unsigned timeout_ms);
+int gw_ps_resume(struct gw *gw, const struct gw_cap *job);
+/* A signal to its first process. */
+int gw_ps_kill(struct gw *gw, const struct gw_cap *job, int signal);
+/* To another host; returns when it is there. */
+int gw_ps_migrate(struct gw *gw, const struct gw_cap *job, const char *host);
+/*
+ * `put_port` becomes the job's owner, NULL: nobody. When the job is stunned and when it ends the owner gets a
+ * request with command GW_PS_CHECKPOINT: extra is a gw_ps_term, priv the job's capability with all rights, the
+ * data `offset` bytes of checkpoint message (only with GW_PS_STUNNED) and the job's name. The reply to
+ * GW_PS_STUNNED decides: command GW_OK and extra GW_PS_RESUME or GW_PS_KILL; any other leaves the job stunned.
+ */
+int gw_ps_set_owner(struct gw *gw, const struct gw_cap *job, const struct gw_port *put_port);
+#define GW_PS_CHECKPOINT 2308
+enum gw_ps_term {
+	GW_PS_EXITED = 0, /* hdr.size: its status */
+	GW_PS_STUNNED = 1,
+	GW_PS_KILLED = 2, /* hdr.size: the signal */
+};
+enum gw_ps_decision { GW_PS_RESUME = 0, GW_PS_KILL = 1 };
+
+enum gw_ps_state {
+	GW_PS_RUNS = 1,
+	GW_PS_STOPPED = 2, /* by a signal */
+	GW_PS_MOVES = 3,
+	GW_PS_IN_DOUBT = 4,
+	GW_PS_ENDED = 5,
+	GW_PS_ARRIVES = 6,
+	GW_PS_IS_STUNNED = 7,
+};
+struct gw_ps_info {
+	char name[64];
+	char host[GW_HOST_MAX];
+	enum gw_ps_state state;
+	uid_t uid;
+	pid_t pid; /* of its first process, on that host */
+	uint32_t threads;
+	uint64_t memory_bytes; /* resident */
+	uint64_t incarnation, moves;
+	int exit_status, exit_signal; /* once it has ended */
+};
+int gw_ps_info(struct gw *gw, const struct gw_cap *job, struct gw_ps_info *ret);
+
+/* How busy a host is. */
+struct gw_ps_load {
+	uint32_t cpus, processes, jobs;
+	uint32_t load1_milli, load5_milli, load15_milli; /* load averages, in thousandths */
+	uint64_t memory_bytes, memory_available_bytes;
+};
+int gw_ps_load(struct gw *gw, const char *host, struct gw_ps_load *ret);
+
+/* The segments of a stunned job: mapped regions, in ascending order. Their capabilities end with the stun. */
+struct gw_seg {
+	uint64_t address, length; /* bytes */
+	int prot;		  /* PROT_READ, PROT_WRITE, PROT_EXEC of mmap(2) */
+	int shared;
+	const char *name; /* a path, or "[heap]" and the like, or "" */
+	struct gw_cap cap;
+};
+/* One allocation, the caller's: free(*ret_list). */
+int gw_seg_list(struct gw *gw, const struct gw_cap *job, struct gw_seg **ret_list, size_t *ret_n);
+/* Whatever the segment's protection. All of it or, with an error, an unknown part. */
+int gw_seg_read(struct gw *gw, const struct gw_cap *seg, uint64_t offset, void *buf, size_t len);
+int gw_seg_write(struct gw *gw, const struct gw_cap *seg, uint64_t offset, const void *buf, size_t len);
+int gw_seg_size(struct gw *gw, const struct gw_cap *seg, uint64_t *ret_bytes);
+
+/* What every server of objects understands; here: jobs and segments. gw_std_restrict asks the server, and so can
+ * also restrict further what is restricted already, or the rights of the caller's uid (gw_ps_named). */
+int gw_std_restrict(struct gw *gw, const struct gw_cap *cap, uint32_t mask, struct gw_cap *ret_cap);
+int gw_std_info(struct gw *gw, const struct gw_cap *cap, char *ret_text, size_t size);
+int gw_std_touch(struct gw *gw, const struct gw_cap *cap);
+int gw_std_destroy(struct gw *gw, const struct gw_cap *cap);
 
 #ifdef __cplusplus
 }

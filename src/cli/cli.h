@@ -44,6 +44,7 @@ char *cli_absolute(const char *path);
 int cli_signal_number(const char *name);
 
 int cmd_attach(int argc, char **argv);
+int cmd_cap(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_checkpoint(int argc, char **argv);
 int cmd_flip(int argc, char **argv);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <argp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -28,6 +29,7 @@ static const struct command {
 	{ "stun", cmd_stun, "stop a job until it is resumed" },
 	{ "resume", cmd_resume, "let a stunned job go on" },
 	{ "setowner", cmd_setowner, "say who hears when a job is stunned or ends" },
+	{ "cap", cmd_cap, "make a capability of a job, for others" },
 	{ "mem", cmd_mem, "read or write the memory of a stunned job" },
 	{ "checkpoint", cmd_checkpoint, "write a job into an image" },
 	{ "restart", cmd_restart, "make a job out of an image" },
@@ -46,7 +48,9 @@ static void usage(FILE *out)
 		     "Moves running programs from one host to another.\n\n");
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
 		fprintf(out, "  %-10s %s\n", commands[i].name, commands[i].help);
-	fprintf(out, "\n`godwit COMMAND --help` says more, and so does the manual page godwit-COMMAND(1).\n");
+	fprintf(out,
+		"\n--cap=CAPABILITY or --cap=@FILE, with a command about one job: by its rights, not yours.\n");
+	fprintf(out, "`godwit COMMAND --help` says more, and so does the manual page godwit-COMMAND(1).\n");
 }
 
 static const struct command *command_find(const char *name)
@@ -71,6 +75,23 @@ static int help(int argc, char **argv)
 	return command_find(argv[1])->run(2, args);
 }
 
+/* --cap is every command's that is about one job, and goes where all of them find it. */
+static int take_cap(int argc, char **argv)
+{
+	int n = 2;
+
+	for (int i = 2; i < argc; i++) {
+		if (!strncmp(argv[i], "--cap=", 6))
+			(void)setenv("GODWIT_CAP", argv[i] + 6, 1);
+		else if (!strcmp(argv[i], "--cap") && i + 1 < argc)
+			(void)setenv("GODWIT_CAP", argv[++i], 1);
+		else
+			argv[n++] = argv[i];
+	}
+	argv[n] = NULL;
+	return n;
+}
+
 int main(int argc, char **argv)
 {
 	const struct command *c;
@@ -90,6 +111,8 @@ int main(int argc, char **argv)
 	c = command_find(argv[1]);
 	if (!c)
 		return cli_fail(CLI_USAGE, "there is no command '%s'; `godwit help` lists them", argv[1]);
+	if (c->run != cmd_run && c->run != cmd_lab) /* those have commands of others behind them */
+		argc = take_cap(argc, argv);
 	argv[1] = xasprintf("godwit %s", c->name);
 	return c->run(argc - 1, argv + 1);
 }

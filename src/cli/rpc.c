@@ -2,9 +2,12 @@
 #include "cli/rpc.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/fd.h"
 #include "base/util.h"
 #include "cli/cli.h"
 
@@ -77,12 +80,28 @@ int cli_wait_flipd(struct gwc *gwc, const bool *done)
 	return *done ? 0 : -ETIMEDOUT;
 }
 
+/* The text of a capability, or @ and the name of a file that has it, which no `ps` shows. */
+static int read_cap(const char *text, struct gw_cap *ret, struct err *e)
+{
+	_cleanup_free_ char *file = NULL;
+
+	if (*text == '@' && fd_slurp(AT_FDCWD, text + 1, 4096, &file) < 0)
+		return err_set(e, -EINVAL, "cannot read a capability from %s", text + 1);
+	if (gw_cap_parse(file ? file : text, ret) != GW_OK)
+		return err_set(e, -EINVAL, "%s is no capability", *text == '@' ? text + 1 : "what is given");
+	return 0;
+}
+
 int cli_open(struct cli *c, struct err *e)
 {
+	const char *cap = getenv("GODWIT_CAP");
 	struct self self = { .c = c };
 	int r;
 
 	*c = (struct cli) { 0 };
+	c->has_cap = cap && *cap;
+	if (c->has_cap && read_cap(cap, &c->cap, e) < 0)
+		return e->code;
 	r = gwc_open(NULL, &ops, c, &c->gwc, e);
 	if (r == -ENOENT || r == -ECONNREFUSED)
 		return err_set(e, r, "flipd does not run on this host (systemctl start godwit-flipd)");
@@ -163,6 +182,8 @@ int64_t cli_start(struct cli *c, const char *port, const cli_request *req, unsig
 	struct pending *p = xmalloc(sizeof *p);
 	int64_t id;
 
+	if (c->has_cap && !memcmp(&hdr.port, &c->cap.port, sizeof hdr.port))
+		hdr.priv = c->cap.priv;
 	*p = (struct pending) { .fn = fn, .arg = arg };
 	(void)godwit__procd__request__pack(req, data);
 	id = gwc_trans(c->gwc, GWC_MAIN, &hdr, data, len, locate_ms, on_reply, p);
@@ -213,9 +234,20 @@ static void on_one(void *arg, int r, const cli_reply *reply, const char *why)
 		one->reply = reply_copy(reply);
 }
 
+static bool is_of_another_job(const struct cli *c, const char *port)
+{
+	struct gw_port p = gw_port_from_name(port);
+
+	return c->has_cap && !strncmp(port, "job:", 4) && memcmp(&p, &c->cap.port, sizeof p) != 0;
+}
+
 int cli_call(struct cli *c, const char *port, const cli_request *req, cli_reply **ret, struct err *e)
 {
 	struct one one = { .e = e };
+
+	if (is_of_another_job(c, port))
+		return err_set(e, -EINVAL, "the capability that is given is not one of %s", port + 4);
+
 	int64_t id = cli_start(c, port, req, CLI_LOCATE_MS, on_one, &one);
 	int r = id < 0 ? (int)id : 0;
 

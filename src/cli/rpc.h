@@ -29,6 +29,8 @@ struct cli {
 	struct gwc *gwc;
 	char host[GW_HOST_MAX]; /* this host */
 	bool connected;
+	bool has_cap; /* $GODWIT_CAP, which --cap sets: goes with requests to that job */
+	struct gw_cap cap;
 	LIST_HEAD(, pending) pending; /* transactions that somebody waits for */
 };
 

@@ -9,6 +9,7 @@
 #include "base/util.h"
 #include "godwit.h"
 #include "lib/client.h"
+#include "lib/ps.h"
 
 #define TIMEOUT_DEFAULT_MS 5200u
 
@@ -37,7 +38,13 @@ struct gw {
 	struct served *served;
 	struct held *held, **held_end;
 	struct held *current; /* between getreq and putrep */
+	char why[GW_WHY_MAX];
 };
+
+char *gw_why(struct gw *gw)
+{
+	return gw->why;
+}
 
 struct waiting {
 	bool done;

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "procd/caps.h"
 #include "procd/herd.h"
 #include "procd/migrate.h"
 #include "procd/ops.h"
@@ -58,7 +59,9 @@ bool jobs_may_look(const struct job *j, const struct call *c)
 
 	/* Of a process that is not dumpable all files are root's. */
 	(void)snprintf(path, sizeof path, "/proc/%d/mem", j->pid);
-	return !c->uid || (j->pid && stat(path, &st) == 0 && st.st_uid == c->uid);
+	/* A capability stands for the user whose job it is. */
+	return (!c->uid && !c->by_cap) ||
+	       (j->pid && stat(path, &st) == 0 && st.st_uid == (c->by_cap ? j->spec->uid : c->uid));
 }
 
 /* --- the end --- */
@@ -284,6 +287,7 @@ static struct job *job_alloc(struct procd *p, Godwit__Procd__JobSpec *spec, enum
 
 	j->p = p;
 	j->spec = spec;
+	caps_init(spec);
 	j->state = state;
 	j->incarnation = 1;
 	j->pidfd = -EBADF;

@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "checkpoint.pb-c.h"
+#include "procd/caps.h"
 #include "procd/jobs.h"
 #include "procd/migrate.h"
 #include "procd/ops.h"
@@ -157,4 +158,95 @@ void look_threads(struct job *j, struct call *c)
 			free(t->list[i].call);
 	}
 	free(t);
+}
+
+/* --- its segments --- */
+
+#define SEGMENTS_MAX 65536u
+#define MAPS_MAX (64u << 20)
+
+struct one_segment {
+	Godwit__Procd__Segment message;
+	Godwit__Procd__Capability cap;
+	struct gw_cap made;
+};
+
+/* A line of maps; `ret_name` points into it. False: what is the kernel's, and cannot be read. */
+static bool parse_line(char *line, Godwit__Procd__Segment *ret)
+{
+	unsigned long long start, end;
+	char prot[5];
+	int at = 0;
+
+	if (sscanf(line, "%llx-%llx %4s %*s %*s %*s %n", &start, &end, prot, &at) != 3 || !at)
+		return false;
+	godwit__procd__segment__init(ret);
+	ret->name = line + at;
+	ret->address = start;
+	ret->length = end - start;
+	ret->prot = (prot[0] == 'r') | (uint32_t)(prot[1] == 'w') << 1 | (uint32_t)(prot[2] == 'x') << 2;
+	ret->shared = prot[3] == 's';
+	return strncmp(ret->name, "[vvar", 5) && strcmp(ret->name, "[vsyscall]") != 0 && start;
+}
+
+static char *read_maps(const struct job *j)
+{
+	_cleanup_free_ char *path = xasprintf("/proc/%d/maps", j->pid);
+	char *text = NULL;
+
+	return fd_slurp(AT_FDCWD, path, MAPS_MAX, &text) > 0 ? text : NULL;
+}
+
+uint64_t look_segment(const struct job *j, uint64_t address)
+{
+	_cleanup_free_ char *maps = read_maps(j);
+	Godwit__Procd__Segment s;
+	char *next = maps, *line;
+
+	while (next && (line = strsep(&next, "\n")) && *line)
+		if (parse_line(line, &s) && s.address == address)
+			return s.length;
+	return 0;
+}
+
+static void add_capability(const struct job *j, const struct call *c, struct one_segment *s)
+{
+	/* Whoever has not all rights to the job gets no more than his to a segment. */
+	uint32_t rights = c->rights == GW_RIGHTS_ALL ? GW_RIGHTS_ALL : c->rights & (GW_PSR_READ | GW_PSR_WRITE);
+
+	caps_make(j, s->message.address, rights, &s->made);
+	godwit__procd__capability__init(&s->cap);
+	s->cap.port = (ProtobufCBinaryData) { GW_PORT_LEN, s->made.port.bytes };
+	s->cap.object = s->made.priv.object;
+	s->cap.rights = s->made.priv.rights;
+	s->cap.check = (ProtobufCBinaryData) { GW_CHECK_LEN, s->made.priv.check };
+	s->message.capability = &s->cap;
+}
+
+void look_segments(struct job *j, struct call *c)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Segments all = GODWIT__PROCD__SEGMENTS__INIT;
+	_cleanup_free_ struct one_segment *list = NULL;
+	_cleanup_free_ Godwit__Procd__Segment **pointers = NULL;
+	_cleanup_free_ char *maps = NULL;
+	char *next, *line;
+
+	if (!look_is_allowed(j, c))
+		return;
+	next = maps = read_maps(j);
+	list = xcalloc(SEGMENTS_MAX, sizeof(*list));
+	pointers = xcalloc(SEGMENTS_MAX, sizeof(*pointers));
+	while (next && (line = strsep(&next, "\n")) && *line && all.n_segments < SEGMENTS_MAX) {
+		struct one_segment *s = &list[all.n_segments];
+
+		if (!parse_line(line, &s->message))
+			continue;
+		add_capability(j, c, s);
+		pointers[all.n_segments++] = &s->message;
+	}
+	all.segments = pointers;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_SEGMENTS;
+	r.segments = &all;
+	call_reply(c, &r);
 }

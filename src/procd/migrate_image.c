@@ -82,6 +82,7 @@ static void say_save(struct migration_out *m)
 	out_fill_begin(m, &b, &spec);
 	spec.moves = 0;
 	spec.stunned = 0;
+	spec.secret.len = 0;
 	len = godwit__procd__begin__get_packed_size(&b);
 	bytes = xmalloc(len);
 	(void)godwit__procd__begin__pack(&b, bytes);

@@ -13,6 +13,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "procd/caps.h"
 #include "procd/herd.h"
 #include "procd/jobs.h"
 #include "procd/migrate.h"
@@ -155,34 +156,98 @@ static void do_remove(struct job *j, struct call *c)
 	jobs_end(j, NULL, NULL);
 }
 
+static void do_destroy(struct job *j, struct call *c)
+{
+	if (j->state == JOB_EXITED) {
+		do_remove(j, c);
+		return;
+	}
+	container_kill(&j->container, &j->p->cgroups, true);
+	call_ok(c);
+}
+
+/* The capability's rights that it takes, instead of being the owner. */
+#define SEGMENT 0x80000000u /* and it must be a segment's; else the job's */
+#define ANY_OBJECT 0x40000000u
+#define RIGHT(x) GW_PSR_##x
+
 static const struct job_op {
 	Godwit__Procd__Request__OpCase op;
 	enum who who;
 	void (*handler)(struct job *j, struct call *c);
 	bool always; /* also while the job stands still between two hosts */
+	uint32_t rights;
 } job_ops[] = {
-	{ GODWIT__PROCD__REQUEST__OP_INFO, ANYBODY, ops_info, true },
-	{ GODWIT__PROCD__REQUEST__OP_SIGNAL, OWNER, do_signal, false },
-	{ GODWIT__PROCD__REQUEST__OP_WAIT, OWNER, do_relay, false },
-	{ GODWIT__PROCD__REQUEST__OP_ATTACH, OWNER, do_relay, false },
-	{ GODWIT__PROCD__REQUEST__OP_DETACH, OWNER, do_relay, false },
-	{ GODWIT__PROCD__REQUEST__OP_READ, OWNER, do_relay, false },
-	{ GODWIT__PROCD__REQUEST__OP_WRITE, OWNER, do_relay, false },
-	{ GODWIT__PROCD__REQUEST__OP_WINDOW, OWNER, do_relay, false },
-	{ GODWIT__PROCD__REQUEST__OP_LOGS, OWNER, do_relay, false },
-	{ GODWIT__PROCD__REQUEST__OP_CHECK, OWNER, migrate_check, false },
-	{ GODWIT__PROCD__REQUEST__OP_MIGRATE, OWNER, migrate_start, true },
-	{ GODWIT__PROCD__REQUEST__OP_CHECKPOINT, OWNER, migrate_checkpoint, false },
-	{ GODWIT__PROCD__REQUEST__OP_STUN, OWNER, stun_start, false },
-	{ GODWIT__PROCD__REQUEST__OP_RESUME, OWNER, stun_resume, false },
-	{ GODWIT__PROCD__REQUEST__OP_SET_OWNER, OWNER, owner_set, false },
-	{ GODWIT__PROCD__REQUEST__OP_MEM_READ, OWNER, stun_memory, false },
-	{ GODWIT__PROCD__REQUEST__OP_MEM_WRITE, OWNER, stun_memory, false },
-	{ GODWIT__PROCD__REQUEST__OP_GET_THREADS, OWNER, look_threads, false },
-	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, OWNER, migrate_progress, true },
-	{ GODWIT__PROCD__REQUEST__OP_CANCEL, OWNER, migrate_cancel, true },
-	{ GODWIT__PROCD__REQUEST__OP_REMOVE, OWNER, do_remove, false },
+	{ GODWIT__PROCD__REQUEST__OP_INFO, ANYBODY, ops_info, true, 0 },
+	{ GODWIT__PROCD__REQUEST__OP_SIGNAL, OWNER, do_signal, false, RIGHT(KILL) },
+	{ GODWIT__PROCD__REQUEST__OP_WAIT, OWNER, do_relay, false, RIGHT(OUTPUT) },
+	{ GODWIT__PROCD__REQUEST__OP_ATTACH, OWNER, do_relay, false, RIGHT(ATTACH) },
+	{ GODWIT__PROCD__REQUEST__OP_DETACH, OWNER, do_relay, false, RIGHT(ATTACH) },
+	{ GODWIT__PROCD__REQUEST__OP_READ, OWNER, do_relay, false, RIGHT(OUTPUT) },
+	{ GODWIT__PROCD__REQUEST__OP_WRITE, OWNER, do_relay, false, RIGHT(ATTACH) },
+	{ GODWIT__PROCD__REQUEST__OP_WINDOW, OWNER, do_relay, false, RIGHT(ATTACH) },
+	{ GODWIT__PROCD__REQUEST__OP_LOGS, OWNER, do_relay, false, RIGHT(OUTPUT) },
+	{ GODWIT__PROCD__REQUEST__OP_CHECK, OWNER, migrate_check, false, RIGHT(MIGRATE) },
+	{ GODWIT__PROCD__REQUEST__OP_MIGRATE, OWNER, migrate_start, true, RIGHT(MIGRATE) },
+	{ GODWIT__PROCD__REQUEST__OP_CHECKPOINT, OWNER, migrate_checkpoint, false, RIGHT(CHECKPOINT) },
+	{ GODWIT__PROCD__REQUEST__OP_STUN, OWNER, stun_start, false, RIGHT(STUN) },
+	{ GODWIT__PROCD__REQUEST__OP_RESUME, OWNER, stun_resume, false, RIGHT(STUN) },
+	{ GODWIT__PROCD__REQUEST__OP_SET_OWNER, OWNER, owner_set, false, RIGHT(OWNER) },
+	{ GODWIT__PROCD__REQUEST__OP_MEM_READ, OWNER, stun_memory, false, RIGHT(READ) },
+	{ GODWIT__PROCD__REQUEST__OP_MEM_WRITE, OWNER, stun_memory, false, RIGHT(WRITE) },
+	{ GODWIT__PROCD__REQUEST__OP_GET_SEGMENTS, OWNER, look_segments, false, RIGHT(READ) },
+	{ GODWIT__PROCD__REQUEST__OP_GET_THREADS, OWNER, look_threads, false, RIGHT(READ) },
+	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, OWNER, migrate_progress, true, RIGHT(MIGRATE) },
+	{ GODWIT__PROCD__REQUEST__OP_CANCEL, OWNER, migrate_cancel, true, RIGHT(MIGRATE) },
+	{ GODWIT__PROCD__REQUEST__OP_REMOVE, OWNER, do_remove, false, RIGHT(DELETE) },
+	{ GODWIT__PROCD__REQUEST__OP_DESTROY, OWNER, do_destroy, false, RIGHT(DELETE) },
+	{ GODWIT__PROCD__REQUEST__OP_RESTRICT_TO, OWNER, caps_restrict, false, ANY_OBJECT },
+	{ GODWIT__PROCD__REQUEST__OP_REVOKE, OWNER, caps_revoke, false, GW_RIGHTS_ALL & ~SEGMENT & ~ANY_OBJECT },
+	{ GODWIT__PROCD__REQUEST__OP_TOUCH, OWNER, caps_touch, false, ANY_OBJECT },
+	{ GODWIT__PROCD__REQUEST__OP_DESCRIBE, OWNER, caps_describe, false, ANY_OBJECT },
+	{ GODWIT__PROCD__REQUEST__OP_SEG_READ, OWNER, stun_segment, false, SEGMENT | RIGHT(READ) },
+	{ GODWIT__PROCD__REQUEST__OP_SEG_WRITE, OWNER, stun_segment, false, SEGMENT | RIGHT(WRITE) },
+	{ GODWIT__PROCD__REQUEST__OP_SEG_SIZE, OWNER, stun_segment, false, SEGMENT | RIGHT(READ) },
 };
+
+static bool is_allowed_by_cap(struct job *j, struct call *c, const struct job_op *o)
+{
+	uint32_t needed = o->rights & ~(SEGMENT | ANY_OBJECT);
+
+	if (caps_rights(j, c, &c->rights) != GW_OK) {
+		call_refuse(c, -EKEYREJECTED, "that is no capability of job %s, or not any more", j->name);
+		return false;
+	}
+	if (!(o->rights & ANY_OBJECT) && !c->priv.object != !(o->rights & SEGMENT)) {
+		call_refuse(c, -ENOSYS, "that is not for %s", c->priv.object ? "a segment" : "a job");
+		return false;
+	}
+	if (needed & ~c->rights) {
+		call_refuse(c, -EPERM, "the capability has not the right to do that to job %s", j->name);
+		return false;
+	}
+	c->by_cap = true;
+	/* Files are not the job's: there the caller's uid counts, if it is believed here. */
+	return o->handler != migrate_checkpoint || is_admitted(c);
+}
+
+static bool is_allowed(struct job *j, struct call *c, const struct job_op *o)
+{
+	if (o->who == ANYBODY)
+		return true;
+	if (c->has_cap)
+		return is_allowed_by_cap(j, c, o);
+	if (!is_admitted(c))
+		return false;
+	c->rights = GW_RIGHTS_ALL;
+	if (!jobs_is_allowed(j, c))
+		call_refuse(c, -EPERM, "job %s is another user's", j->name);
+	else if (o->rights & SEGMENT)
+		call_refuse(c, -EINVAL, "that takes the capability of a segment");
+	else
+		return true;
+	return false;
+}
 
 void ops_job(struct job *j, struct call *c)
 {
@@ -191,11 +256,9 @@ void ops_job(struct job *j, struct call *c)
 
 		if (o->op != c->request->op_case)
 			continue;
-		if (o->who != ANYBODY && !is_admitted(c))
+		if (!is_allowed(j, c, o))
 			return;
-		if (o->who == OWNER && !jobs_is_allowed(j, c))
-			call_refuse(c, -EPERM, "job %s is another user's", j->name);
-		else if (o->always || !migrate_is_moving(j))
+		if (o->always || !migrate_is_moving(j))
 			o->handler(j, c);
 		else if (is_poll(c))
 			call_again(c);

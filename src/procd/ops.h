@@ -29,10 +29,14 @@ void owner_again(struct job *j);
 /* Nothing that it may still say counts. */
 void owner_forget(struct job *j);
 void stun_memory(struct job *j, struct call *c);
+void stun_segment(struct job *j, struct call *c);
 /* Where its checkpoint message is kept; the caller's to free. */
 char *stun_message_path(const struct job *j);
 #define STUN_MESSAGE_MAX (15u << 20) /* GW_MSG_MAX, and room for a name */
 /* look.c */
+void look_segments(struct job *j, struct call *c);
+/* The segment that begins at an address; its length, 0 if there is none. */
+uint64_t look_segment(const struct job *j, uint64_t address);
 void look_threads(struct job *j, struct call *c);
 /* The job stands still and the caller may see into it; else it has been told that not. */
 bool look_is_allowed(const struct job *j, struct call *c);

@@ -20,14 +20,12 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "procd/caps.h"
 #include "procd/jobs.h"
 #include "procd/ops.h"
 #include "procd/rpc.h"
 
-#define PS_CHECKPOINT 2308
-enum term { TERM_NORMAL = 0, TERM_STUNNED = 1, TERM_EXCEPTION = 2 };
 #define OWNER_LOCATE_MS 10000u
-#define OWNER_KILL 1u
 
 struct told {
 	struct procd *p;
@@ -95,7 +93,7 @@ static void on_answer(void *arg, int status, const struct gw_hdr *hdr, const voi
 	else
 		j->owner_pending = 0;
 	if (!end && status == GW_OK && hdr->command == GW_OK)
-		j->owner_word = hdr->extra == OWNER_KILL ? OWNER_SAYS_KILL : OWNER_SAYS_RESUME;
+		j->owner_word = hdr->extra == GW_PS_KILL ? OWNER_SAYS_KILL : OWNER_SAYS_RESUME;
 	else if (!end)
 		log_warn("job %s: its owner says nothing of use (%s); it stays stunned", j->name,
 			 gw_strerror(status != GW_OK ? status : hdr->command));
@@ -132,18 +130,38 @@ static bool parse_port(const char *text, struct gw_port *ret)
 	return true;
 }
 
+static const char *why_not(const char *port)
+{
+	struct gw_port p;
+
+	if (strlen(port) > 255)
+		return "that is too long for the name of a port";
+	/* procd speaks as root: it must not be made to send somebody's message to a process server. */
+	if (!strncmp(port, "procd@", 6) || !strncmp(port, "job:", 4))
+		return "process servers and jobs own nothing";
+	if (!parse_port(port, &p))
+		return "port: and 32 hexadecimal digits, please";
+	if (!strncmp(port, "port:", 5) && (gw_port_is_well_known(&p) || gw_port_is_null(&p)))
+		return "that port cannot be given by its number";
+	return NULL;
+}
+
 static void tell(struct job *j, struct gw_hdr *hdr, char *bytes, size_t len)
 {
+	struct gw_cap cap;
 	struct told *t;
 
-	if (!j->p->gwc || j->told || !parse_port(j->spec->owner, &hdr->port))
+	/* Its name may have come from another host, or out of an image. */
+	if (!j->p->gwc || j->told || why_not(j->spec->owner) || !parse_port(j->spec->owner, &hdr->port))
 		return;
 	memcpy(bytes + len, j->name, strlen(j->name));
-	hdr->command = PS_CHECKPOINT;
+	hdr->command = GW_PS_CHECKPOINT;
+	caps_make(j, 0, GW_RIGHTS_ALL, &cap);
+	hdr->priv = cap.priv;
 	hdr->offset = len;
 	t = xcalloc(1, sizeof *t);
 	t->p = j->p;
-	t->end = hdr->extra != TERM_STUNNED;
+	t->end = hdr->extra != GW_PS_STUNNED;
 	(void)snprintf(t->name, sizeof t->name, "%s", j->name);
 	j->told_id =
 		gwc_trans(j->p->gwc, GWC_MAIN, hdr, bytes, len + strlen(j->name), OWNER_LOCATE_MS, on_answer, t);
@@ -158,7 +176,7 @@ static void tell(struct job *j, struct gw_hdr *hdr, char *bytes, size_t len)
 
 static void tell_stun(struct job *j)
 {
-	struct gw_hdr hdr = { .extra = TERM_STUNNED };
+	struct gw_hdr hdr = { .extra = GW_PS_STUNNED };
 	_cleanup_free_ char *path = stun_message_path(j), *bytes = NULL;
 	size_t len = (size_t)MAX(fd_slurp(AT_FDCWD, path, STUN_MESSAGE_MAX, &bytes), (ssize_t)0);
 
@@ -168,7 +186,7 @@ static void tell_stun(struct job *j)
 
 static void tell_end(struct job *j)
 {
-	struct gw_hdr hdr = { .extra = j->exited.signal ? TERM_EXCEPTION : TERM_NORMAL };
+	struct gw_hdr hdr = { .extra = j->exited.signal ? GW_PS_KILLED : GW_PS_EXITED };
 	char name[sizeof j->name];
 
 	hdr.size = (uint64_t)(j->exited.signal ? j->exited.signal : j->exited.status);
@@ -205,22 +223,6 @@ void owner_exited(struct job *j)
 }
 
 /* --- who it is --- */
-
-static const char *why_not(const char *port)
-{
-	struct gw_port p;
-
-	if (strlen(port) > 255)
-		return "that is too long for the name of a port";
-	/* procd speaks as root: it must not be made to send somebody's message to a process server. */
-	if (!strncmp(port, "procd@", 6) || !strncmp(port, "job:", 4))
-		return "process servers and jobs own nothing";
-	if (!parse_port(port, &p))
-		return "port: and 32 hexadecimal digits, please";
-	if (!strncmp(port, "port:", 5) && (gw_port_is_well_known(&p) || gw_port_is_null(&p)))
-		return "that port cannot be given by its number";
-	return NULL;
-}
 
 void owner_set(struct job *j, struct call *c)
 {

@@ -94,6 +94,11 @@ struct call {
 	char host[GW_HOST_MAX];	    /* the caller's */
 	char job[NAME_MAX_LEN + 1]; /* that was asked, "" for the host */
 	bool local;
+	struct gw_private priv; /* the capability that came with it, if has_cap */
+	bool has_cap;
+	bool by_cap;	 /* it has been found good, and decides: */
+	uint32_t rights; /* all, if the caller's uid does */
+	int32_t command; /* it came as one (caps_command), and is answered likewise; 0: as a Request */
 	Godwit__Procd__Request *request;
 };
 

@@ -9,6 +9,7 @@
 
 #include "base/log.h"
 #include "base/util.h"
+#include "procd/caps.h"
 #include "procd/jobs.h"
 #include "procd/ops.h"
 
@@ -27,11 +28,15 @@ void call_reply(struct call *c, Godwit__Procd__Reply *r)
 	size_t len = godwit__procd__reply__get_packed_size(r);
 	_cleanup_free_ uint8_t *bytes = xmalloc(len);
 	struct gw_hdr hdr = { .command = GW_OK };
+	const void *data = bytes;
 
-	(void)godwit__procd__reply__pack(r, bytes);
+	if (c->command)
+		caps_reply(r, &hdr, &data, &len);
+	else
+		(void)godwit__procd__reply__pack(r, bytes);
 	/* A request that came over a connection since lost has failed at its client already. */
 	if (c->p->gwc && c->connection == c->p->connection) {
-		int failed = gwc_reply(c->p->gwc, c->id, &hdr, bytes, len);
+		int failed = gwc_reply(c->p->gwc, c->id, &hdr, data, len);
 
 		if (failed < 0)
 			log_warn("cannot answer a request: %s", strerror(-failed));
@@ -81,11 +86,13 @@ void call_refuse(struct call *c, int code, const char *fmt, ...)
 
 static struct call *call_new(struct procd *p, const struct gwc_request *rq)
 {
-	Godwit__Procd__Request *q = godwit__procd__request__unpack(NULL, rq->len, rq->data);
+	static const uint8_t none[GW_CHECK_LEN];
+	Godwit__Procd__Request *q = rq->hdr.command ? caps_command(&rq->hdr, rq->data, rq->len)
+						    : godwit__procd__request__unpack(NULL, rq->len, rq->data);
 	struct call *c;
 
 	if (!q) {
-		struct gw_hdr hdr = { .command = GW_STD_ARGBAD };
+		struct gw_hdr hdr = { .command = rq->hdr.command ? GW_STD_COMBAD : GW_STD_ARGBAD };
 
 		(void)gwc_reply(p->gwc, rq->id, &hdr, NULL, 0);
 		return NULL;
@@ -98,6 +105,9 @@ static struct call *call_new(struct procd *p, const struct gwc_request *rq)
 	c->gid = rq->gid;
 	c->local = rq->local;
 	(void)snprintf(c->host, sizeof c->host, "%s", rq->host ? rq->host : "");
+	c->priv = rq->hdr.priv;
+	c->has_cap = memcmp(c->priv.check, none, sizeof none) != 0;
+	c->command = rq->hdr.command;
 	c->request = q;
 	if (c->uid == 0 && q->behalf)
 		c->uid = q->behalf - 1;
@@ -203,12 +213,11 @@ static void on_reply(void *arg, int status, const struct gw_hdr *hdr, const void
 	free(a);
 }
 
-int rpc_ask(struct procd *p, const char *port_prefix, const char *name, Godwit__Procd__Request *q,
-	    unsigned locate_ms, rpc_reply_fn *fn, void *arg)
+static int ask(struct procd *p, const char *port, const struct gw_private *priv, Godwit__Procd__Request *q,
+	       unsigned locate_ms, rpc_reply_fn *fn, void *arg)
 {
-	_cleanup_free_ char *port = xasprintf("%s%s", port_prefix, name);
 	_cleanup_free_ uint8_t *bytes = NULL;
-	struct gw_hdr hdr = { .port = gw_port_from_name(port) };
+	struct gw_hdr hdr = { .port = gw_port_from_name(port), .priv = *priv };
 	struct asked *a;
 	int64_t id;
 	size_t len;
@@ -230,6 +239,15 @@ int rpc_ask(struct procd *p, const char *port_prefix, const char *name, Godwit__
 	return 0;
 }
 
+int rpc_ask(struct procd *p, const char *port_prefix, const char *name, Godwit__Procd__Request *q,
+	    unsigned locate_ms, rpc_reply_fn *fn, void *arg)
+{
+	_cleanup_free_ char *port = xasprintf("%s%s", port_prefix, name);
+	struct gw_private nothing = { 0 };
+
+	return ask(p, port, &nothing, q, locate_ms, fn, arg);
+}
+
 static void on_forwarded(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
 {
 	struct call *c = arg;
@@ -243,10 +261,12 @@ static void on_forwarded(void *arg, const Godwit__Procd__Reply *reply, int statu
 
 void call_forward(struct call *c, const char *name)
 {
+	_cleanup_free_ char *port = xasprintf("job:%s", name);
+
 	/* It has been found to be allowed here; but there it must not count as ours. */
 	if (c->uid)
 		c->request->behalf = c->uid + 1;
-	if (rpc_ask(c->p, "job:", name, c->request, 0, on_forwarded, c) < 0)
+	if (ask(c->p, port, &c->priv, c->request, 0, on_forwarded, c) < 0)
 		call_refuse(c, -ESRCH, "job %s has moved away", name);
 }
 

@@ -21,7 +21,7 @@
 #include "procd/ops.h"
 #include "procd/rpc.h"
 
-#define MEMORY_MAX 65536u
+#define MEMORY_MAX (1u << 20)
 
 char *stun_message_path(const struct job *j)
 {
@@ -72,6 +72,7 @@ void stun_take(struct migration_out *m)
 static void stay(struct job *j)
 {
 	j->spec->stunned = true;
+	j->spec->stuns++;
 	log_info("job %s: stunned", j->name);
 	owner_stunned(j);
 }
@@ -163,17 +164,18 @@ static void access_over(uv_work_t *work, int status)
 	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
 	Godwit__Procd__Data data = GODWIT__PROCD__DATA__INIT;
 	Godwit__Procd__Written written = GODWIT__PROCD__WRITTEN__INIT;
+	uint64_t base = a->call->by_cap ? a->call->priv.object : 0; /* what addresses count from */
 
 	if (status < 0 || a->result < 0) {
 		call_refuse(a->call, status < 0 ? status : a->result, "memory at %#llx: %s",
 			    (unsigned long long)a->address, strerror(status < 0 ? -status : -a->result));
 	} else if (a->write) {
-		written.offset = a->address + a->len;
+		written.offset = a->address + a->len - base;
 		r.result_case = GODWIT__PROCD__REPLY__RESULT_WRITTEN;
 		r.written = &written;
 		call_reply(a->call, &r);
 	} else {
-		data.offset = a->address;
+		data.offset = a->address - base;
 		data.bytes.data = a->bytes;
 		data.bytes.len = a->len;
 		r.result_case = GODWIT__PROCD__REPLY__RESULT_DATA;
@@ -185,34 +187,36 @@ static void access_over(uv_work_t *work, int status)
 	free(a);
 }
 
-static struct access *access_new(struct call *c)
+static struct access *access_new(struct call *c, uint64_t address, size_t len, const uint8_t *bytes)
 {
-	bool write = c->request->op_case == GODWIT__PROCD__REQUEST__OP_MEM_WRITE;
 	struct access *a = xcalloc(1, sizeof *a);
 
 	a->work.data = a;
 	a->call = c;
-	a->write = write;
-	a->address = write ? c->request->mem_write->address : c->request->mem_read->address;
-	a->len = write ? c->request->mem_write->bytes.len : c->request->mem_read->length;
-	a->bytes = xcalloc(1, MIN(a->len, (size_t)MEMORY_MAX) + 1);
-	if (write)
-		memcpy(a->bytes, c->request->mem_write->bytes.data, MIN(a->len, (size_t)MEMORY_MAX));
+	a->write = bytes;
+	a->address = address;
+	a->len = len;
+	a->bytes = xcalloc(1, len + 1);
+	if (bytes)
+		memcpy(a->bytes, bytes, len);
 	return a;
 }
 
-void stun_memory(struct job *j, struct call *c)
+/* `bytes` NULL: reads. */
+static void access_start(struct job *j, struct call *c, uint64_t address, size_t len, const uint8_t *bytes)
 {
 	struct access *a;
 	char path[32];
 
-	if (!look_is_allowed(j, c))
+	if (!len || len > MEMORY_MAX) {
+		call_refuse(c, -EINVAL, "1 to %u bytes at once", MEMORY_MAX);
 		return;
-	a = access_new(c);
+	}
+	a = access_new(c, address, len, bytes);
 	(void)snprintf(path, sizeof path, "/proc/%d/mem", j->pid);
-	a->fd = a->len <= MEMORY_MAX && a->len ? open(path, (a->write ? O_RDWR : O_RDONLY) | O_CLOEXEC) : -1;
+	a->fd = open(path, (a->write ? O_RDWR : O_RDONLY) | O_CLOEXEC);
 	if (a->fd < 0)
-		call_refuse(c, -EINVAL, "1 to %u bytes of a living process", MEMORY_MAX);
+		call_refuse(c, -ESRCH, "job %s has ended", j->name);
 	else if (uv_queue_work(j->p->loop, &a->work, access_work, access_over) == 0)
 		return;
 	else
@@ -220,4 +224,54 @@ void stun_memory(struct job *j, struct call *c)
 	fd_close(&a->fd);
 	free(a->bytes);
 	free(a);
+}
+
+void stun_memory(struct job *j, struct call *c)
+{
+	const Godwit__Procd__Request *q = c->request;
+
+	if (!look_is_allowed(j, c))
+		return;
+	if (q->op_case == GODWIT__PROCD__REQUEST__OP_MEM_READ)
+		access_start(j, c, q->mem_read->address, q->mem_read->length, NULL);
+	else
+		access_start(j, c, q->mem_write->address, q->mem_write->bytes.len,
+			     q->mem_write->bytes.data ?: (const uint8_t *)"");
+}
+
+static void answer_size(struct call *c, uint64_t size)
+{
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Written written = GODWIT__PROCD__WRITTEN__INIT;
+
+	written.offset = size;
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_WRITTEN;
+	r.written = &written;
+	call_reply(c, &r);
+}
+
+void stun_segment(struct job *j, struct call *c)
+{
+	const Godwit__Procd__Request *q = c->request;
+	uint64_t start = c->priv.object, size, offset, len;
+
+	if (!look_is_allowed(j, c))
+		return;
+	size = look_segment(j, start);
+	if (q->op_case == GODWIT__PROCD__REQUEST__OP_SEG_SIZE && size) {
+		answer_size(c, size);
+		return;
+	}
+	offset = q->op_case == GODWIT__PROCD__REQUEST__OP_SEG_READ    ? q->seg_read->offset
+		 : q->op_case == GODWIT__PROCD__REQUEST__OP_SEG_WRITE ? q->seg_write->offset
+								      : 0;
+	len = q->op_case == GODWIT__PROCD__REQUEST__OP_SEG_READ	   ? q->seg_read->length
+	      : q->op_case == GODWIT__PROCD__REQUEST__OP_SEG_WRITE ? q->seg_write->bytes.len
+								   : 0;
+	if (offset > size || len > size - offset)
+		call_refuse(c, -EINVAL, "the segment has %llu bytes", (unsigned long long)size);
+	else if (q->op_case == GODWIT__PROCD__REQUEST__OP_SEG_READ)
+		access_start(j, c, start + offset, len, NULL);
+	else
+		access_start(j, c, start + offset, len, q->seg_write->bytes.data ?: (const uint8_t *)"");
 }

@@ -160,7 +160,7 @@ check "it gets an owner" [ $? = 0 ]
 on h1 godwit stun job >/dev/null
 check "is stunned" [ $? = 0 ]
 wait $owned
-is "$(tail -n 1 "$work/named")" "2308 cause 1 detail 0 of job, 2 threads" "the owner gets its checkpoint message"
+is "$(tail -n 1 "$work/named")" "2308 cause 1 detail 0 of job, 2 threads, seen inside" "the owner gets its checkpoint message, and a capability"
 state_becomes job running && goes_on job "$then"
 check "and has it go on" [ $? = 0 ]
 own h2 no -kill -resume kill no

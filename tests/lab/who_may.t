@@ -94,7 +94,7 @@ start_job()
 operations="EXEC:procd@h1 EXEC-AS-OTHER:procd@h1 LIST:procd@h1 LOAD:procd@h1 ADOPT:procd@h1 OUTCOME:procd@h1
 	PROGRESS-AT-HOST:procd@h1 CANCEL-AT-HOST:procd@h1 INFO:job:j SIGNAL:job:j WAIT:job:j ATTACH:job:j DETACH:job:j
 	READ:job:j WRITE:job:j WINDOW:job:j LOGS:job:j CHECK:job:j MIGRATE:job:j PROGRESS:job:j CANCEL:job:j CHECKPOINT:job:j STUN:job:j
-	MEM-READ:job:j MEM-WRITE:job:j RESUME:job:j SET-OWNER:job:j REMOVE:job:j RESTART:procd@h1
+	MEM-READ:job:j MEM-WRITE:job:j SEGMENTS:job:j THREADS:job:j CAPABILITY:job:j REVOKE:job:j RESUME:job:j SET-OWNER:job:j REMOVE:job:j RESTART:procd@h1
 	HELLO:procd@h1 RESERVE:procd@h1 BEGIN-CHECK:procd@h1 BEGIN-ROOT:procd@h1"
 # Of a migration that h3 has begun at h1; ABORT last, it is the end of it.
 of_a_migration="SPOOL QUERY FORGET COMMIT ABORT"
@@ -126,6 +126,11 @@ sweep_commands()
 	row "$1" godwit-kill "$(verdict "$1" godwit kill -CONT j)"
 	row "$1" godwit-check "$(verdict "$1" godwit check j h2)"
 	row "$1" godwit-migrate "$(verdict "$1" godwit migrate j nohost)"
+	row "$1" godwit-stun "$(verdict "$1" godwit stun -t 0.05 j)"
+	row "$1" godwit-mem "$(verdict "$1" godwit mem ls j)"
+	row "$1" godwit-cap "$(verdict "$1" godwit cap j)"
+	row "$1" godwit-setowner "$(verdict "$1" godwit setowner j)"
+	row "$1" godwit-resume "$(verdict "$1" godwit resume j)"
 	row "$1" godwit-resolve "$(verdict "$1" godwit resolve j --here)"
 	row "$1" godwit-init "$(verdict "$1" godwit init)"
 }
@@ -143,7 +148,7 @@ table()
 	echo "| asked for | owner, at the job's host | owner, elsewhere | another user | root of the job's host | root of another host | root of a host in root_from | revoked host | without the key |"
 	echo "|---|---|---|---|---|---|---|---|---|"
 	for name in godwit-run godwit-ps godwit-hosts godwit-logs godwit-attach godwit-wait godwit-kill godwit-check \
-		godwit-migrate godwit-resolve godwit-init $(for e in $operations; do echo "${e%%:*}"; done) $of_a_migration; do
+		godwit-migrate godwit-stun godwit-mem godwit-cap godwit-setowner godwit-resume godwit-resolve godwit-init $(for e in $operations; do echo "${e%%:*}"; done) $of_a_migration; do
 		line="| $(echo "$name" | sed 's/^godwit-/godwit /')"
 		for actor in $actors; do
 			cell=$(sed -n "s/^$actor://p" "$work/row.$name")

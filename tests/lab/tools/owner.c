@@ -30,16 +30,38 @@ static void open_port(const char *name, struct gw_port *get)
 	putchar('\n');
 }
 
-static int print(const struct gw_hdr *hdr, const uint8_t *buf, size_t len)
+/* Through the capability that came with the message: how many segments, of which the stack can be read. */
+static size_t look_inside(struct gw *gw, const struct gw_hdr *hdr, const char *name)
 {
+	struct gw_seg *list;
+	struct gw_cap job;
+	size_t n = 0, good = 0;
+	char byte;
+
+	gw_ps_named(name, &job);
+	job.priv = hdr->priv;
+	if (gw_seg_list(gw, &job, &list, &n) != GW_OK)
+		return 0;
+	for (size_t i = 0; i < n; i++)
+		if (!strcmp(list[i].name, "[stack]") &&
+		    gw_seg_read(gw, &list[i].cap, list[i].length - 1, &byte, 1) == GW_OK)
+			good = n;
+	free(list);
+	return good;
+}
+
+static int print(struct gw *gw, const struct gw_hdr *hdr, const uint8_t *buf, size_t len)
+{
+	char name[64];
 	Godwit__Ckpt__Job *job;
 
 	if (len < hdr->offset)
 		return 1;
 	job = hdr->offset ? godwit__ckpt__job__unpack(NULL, hdr->offset, buf) : NULL;
-	printf("%d cause %d detail %d of %.*s, %zu threads\n", hdr->command, (int)hdr->extra, (int)hdr->size,
-	       (int)(len - hdr->offset), (const char *)buf + hdr->offset,
-	       job && job->n_processes ? job->processes[0]->n_threads : 0);
+	(void)snprintf(name, sizeof name, "%.*s", (int)(len - hdr->offset), (const char *)buf + hdr->offset);
+	printf("%d cause %d detail %d of %s, %zu threads%s\n", hdr->command, (int)hdr->extra, (int)hdr->size, name,
+	       job && job->n_processes ? job->processes[0]->n_threads : 0,
+	       look_inside(gw, hdr, name) ? ", seen inside" : "");
 	fflush(stdout);
 	if (job)
 		godwit__ckpt__job__free_unpacked(job, NULL);
@@ -63,7 +85,7 @@ int main(int argc, char **argv)
 		struct gw_hdr hdr = { .port = get }, reply = { .command = GW_OK };
 		ssize_t len = gw_getreq(gw, &hdr, buf, GW_MSG_MAX);
 
-		if (len < 0 || print(&hdr, buf, (size_t)len))
+		if (len < 0 || print(gw, &hdr, buf, (size_t)len))
 			return 1;
 		if (*argv[i] == '-' && argv[i]++ && !fgets((char *)buf, 16, stdin))
 			return 1;

@@ -132,6 +132,14 @@ static bool fill_job(Godwit__Procd__Request *q, const char *op)
 		OP(q, MEM_READ, Godwit__Procd__MemRead, mem_read, GODWIT__PROCD__MEM_READ__INIT);
 	} else if (!strcmp(op, "MEM-WRITE")) {
 		OP(q, MEM_WRITE, Godwit__Procd__MemWrite, mem_write, GODWIT__PROCD__MEM_WRITE__INIT);
+	} else if (!strcmp(op, "SEGMENTS")) {
+		OP(q, GET_SEGMENTS, Godwit__Procd__GetSegments, get_segments, GODWIT__PROCD__GET_SEGMENTS__INIT);
+	} else if (!strcmp(op, "THREADS")) {
+		OP(q, GET_THREADS, Godwit__Procd__GetThreads, get_threads, GODWIT__PROCD__GET_THREADS__INIT);
+	} else if (!strcmp(op, "CAPABILITY")) {
+		OP(q, RESTRICT_TO, Godwit__Procd__Restrict, restrict_to, GODWIT__PROCD__RESTRICT__INIT);
+	} else if (!strcmp(op, "REVOKE")) {
+		OP(q, REVOKE, Godwit__Procd__Revoke, revoke, GODWIT__PROCD__REVOKE__INIT);
 	} else if (!strcmp(op, "RESUME")) {
 		OP(q, RESUME, Godwit__Procd__ResumeJob, resume, GODWIT__PROCD__RESUME_JOB__INIT);
 	} else if (!strcmp(op, "SET-OWNER")) {
