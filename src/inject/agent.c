@@ -35,8 +35,11 @@ raddr_t remote_hole(const struct remote *r, size_t size, const uint64_t (*busy)[
 	uint64_t(*taken)[2] = NULL;
 	uint64_t at = HOLE_LOWEST;
 	size_t n = 0, room = n_busy + 64;
+	ssize_t read;
 
-	if (fd_slurp(r->link->proc, "maps", 64u << 20, &maps) < 0)
+	read = fd_slurp(r->link->proc, "maps", 64u << 20, &maps);
+	r->link->no_maps = MIN((int)read, 0);
+	if (read < 0)
 		return (raddr_t) { 0 };
 	size += 2 * PAGE; /* stay clear of the neighbours */
 	taken = xmalloc(room * sizeof *taken);
@@ -59,6 +62,13 @@ raddr_t remote_hole(const struct remote *r, size_t size, const uint64_t (*busy)[
 			at = taken[i][1];
 	free(taken);
 	return (raddr_t) { at + size > HOLE_HIGHEST ? 0 : at + PAGE };
+}
+
+int remote_no_hole(const struct remote *r, const char *what, struct err *e)
+{
+	if (r->link->no_maps)
+		return session_unreadable(r, r->link->no_maps, "maps", e);
+	return err_set(e, -ENOMEM, "process %d has no room for %s", r->pid, what);
 }
 
 static void agent_prepare_data(struct remote *r, struct agent_data *d)
@@ -127,7 +137,7 @@ int remote_agent_map(struct remote *r, raddr_t at, struct err *e)
 
 	r->agent = at.a ? at : remote_hole(r, remote_agent_size(), NULL, 0);
 	if (!r->agent.a)
-		return err_set(e, -ENOMEM, "process %d has no room for the agent", r->pid);
+		return remote_no_hole(r, "the agent", e);
 	r->link->data = r->agent.a + AGENT_CODE_SIZE;
 	got = map_parts(r, e);
 	if (got == -ENOMEM)

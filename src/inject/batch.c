@@ -86,6 +86,8 @@ static void to_agent(struct agent_call *to, const struct batch_call *from)
 	to->ret = -ECANCELED;
 }
 
+#define NO_SUCH_CALL UINT64_MAX
+
 /* Head, calls and data lie one behind the other there, apart from what is not used of each. */
 static int send_batch(struct remote *r, struct remote_thread *t, const struct batch *b, struct agent_data *d)
 {
@@ -106,6 +108,9 @@ static int send_batch(struct remote *r, struct remote_thread *t, const struct ba
 	memcpy(d->undo, r->link->undo, sizeof d->undo);
 	for (unsigned i = 0; i < b->n_calls; i++)
 		to_agent(&d->call[i], &b->call[i]);
+	for (unsigned i = 0; r->link->fail.code && i < b->n_calls; i++)
+		if (fail_now(r->link, b->call[i].nr, b->call[i].expect))
+			d->call[i].nr = NO_SUCH_CALL;
 	if (process_vm_writev(r->pid, from, (unsigned)parts, to, (unsigned)parts, 0) < 0)
 		return -errno;
 	return 0;
@@ -122,8 +127,11 @@ static int fetch_results(struct remote *r, struct batch *b, struct agent_data *d
 
 	if (n != (ssize_t)(calls_len + b->data_len))
 		return n < 0 ? -errno : -EFAULT;
-	for (unsigned i = 0; i < b->n_calls; i++)
-		b->call[i].ret = d->call[i].ret;
+	for (unsigned i = 0; i < b->n_calls; i++) {
+		bool failed = d->call[i].nr == NO_SUCH_CALL && d->call[i].ret == -ENOSYS;
+
+		b->call[i].ret = failed ? -r->link->fail.code : d->call[i].ret;
+	}
 	return 0;
 }
 

@@ -26,10 +26,12 @@ struct agent_link {
 	int options;	/* PTRACE_O_*, for threads that we seize */
 	struct {
 		uint64_t at; /* where it goes, 0: this process has no room for one */
+		int why;     /* or its mappings could not be read: -errno */
 		size_t len;
 		uint8_t saved[FOOTHOLD_MAX]; /* what was there */
 		bool planted;
 	} foothold;
+	int no_maps; /* -errno, if there is no hole because nobody could look for one */
 	pid_t *born; /* threads made by clone3, not yet adopted, oldest first */
 	size_t n_born;
 	uint64_t data;		    /* address of struct agent_data there */
@@ -37,7 +39,16 @@ struct agent_link {
 	size_t n_lingering;
 	struct agent_call undo[AGENT_UNDO_MAX];
 	uint32_t n_undo;
+	struct { /* fail.c */
+		long at, seen;
+		int code;
+	} fail;
 };
+
+/* --- fail.c: for tests --- */
+void fail_init(struct agent_link *link);
+/* Whether that call is to fail with -link->fail.code instead of being made; `what`: NULL: it may fail anyway. */
+bool fail_now(struct agent_link *link, uint64_t nr, const char *what);
 
 /* --- trace.c: ptrace and waiting --- */
 
@@ -70,6 +81,10 @@ int remote_stop_listed(struct remote *r, uint64_t deadline_us, struct err *e) mu
 
 /* --- linger.c --- */
 void linger_note(struct remote *r, uint64_t start, size_t code_len); /* a mapping of ours that there is */
+
+/* --- session.c --- */
+/* What it means that a file of /proc/PID cannot be read: that the process has ended, or what `code` says. */
+int session_unreadable(const struct remote *r, int code, const char *what, struct err *e);
 
 /* --- threads.c --- */
 int threads_list(struct remote *r, struct err *e) must_check;

@@ -105,10 +105,12 @@ int linger_find(struct remote *r, struct err *e)
 {
 	_cleanup_free_ char *maps = NULL;
 	struct agent_link *link = r->link;
+	ssize_t n;
 
 	link->n_lingering = 0;
-	if (fd_slurp(link->proc, "maps", 64u << 20, &maps) < 0)
-		return err_set(e, -ESRCH, "process %d has ended", r->pid);
+	n = fd_slurp(link->proc, "maps", 64u << 20, &maps);
+	if (n < 0)
+		return session_unreadable(r, (int)n, "maps", e);
 	for (char *line = maps; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
 		unsigned long start, end, inode;
 		char prot[5];
@@ -256,7 +258,7 @@ static int map_units(struct remote *r, size_t units, uint64_t *ret_at, struct er
 	raddr_t at = find_place(r, units);
 
 	if (!at.a)
-		return err_set(e, -ENOMEM, "there is no hole for interrupted calls");
+		return remote_no_hole(r, "interrupted calls", e);
 	*ret_at = at.a;
 	if (!r->agent.a)
 		return map_from_foothold(r, at.a, units, e);

@@ -87,6 +87,8 @@ size_t remote_agent_size(void);
 /* The lowest hole of that size, with a page between it and its neighbours; the caller adds what is `busy`
  * elsewhere (pairs start, end; any order; may be NULL). 0 if there is none. */
 raddr_t remote_hole(const struct remote *r, size_t size, const uint64_t (*busy)[2], size_t n_busy);
+/* Why there was none the last time. */
+int remote_no_hole(const struct remote *r, const char *what, struct err *e);
 static inline raddr_t remote_agent_hole(const struct remote *r, const uint64_t (*busy)[2], size_t n_busy)
 {
 	return remote_hole(r, remote_agent_size(), busy, n_busy);

@@ -43,6 +43,13 @@ static void choose_doorbell(struct remote *r, uint64_t bad)
 	log_warn("pid %d handles every signal that could serve as a doorbell", r->pid);
 }
 
+int session_unreadable(const struct remote *r, int code, const char *what, struct err *e)
+{
+	if (code == -ENOENT || code == -ESRCH)
+		return err_set(e, -ESRCH, "process %d has ended", r->pid);
+	return err_code(e, code, "cannot read %s of process %d", what, r->pid);
+}
+
 static int look(struct remote *r, struct err *e)
 {
 	_cleanup_free_ char *status = NULL;
@@ -51,7 +58,7 @@ static int look(struct remote *r, struct err *e)
 	ssize_t n = fd_slurp(r->link->proc, "status", 65536, &status);
 
 	if (n < 0)
-		return err_set(e, -ESRCH, "process %d has ended", r->pid);
+		return session_unreadable(r, (int)n, "status", e);
 	line = strstr(status, "\nTracerPid:");
 	tracer = line ? atoi(line + 11) : 0;
 	if (tracer && !r->link->stopped)
@@ -70,6 +77,7 @@ int remote_open(struct remote *r, pid_t pid, struct err *e)
 	memset(r, 0, sizeof *r);
 	r->pid = pid;
 	r->link = xcalloc(1, sizeof *r->link);
+	fail_init(r->link);
 	(void)snprintf(path, sizeof path, "/proc/%d", pid);
 	r->link->mem = -EBADF;
 	r->link->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);

@@ -75,24 +75,31 @@ int threads_list(struct remote *r, struct err *e)
 	int fd = openat(r->link->proc, "task", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
-	int added = 0;
+	int added = 0, err = 0;
 
 	if (!dir) {
+		err = session_unreadable(r, -errno, "threads", e);
 		fd_close(&fd);
-		return err_set(e, -ESRCH, "process %d has ended", r->pid);
+		return err;
 	}
 	while ((entry = readdir(dir))) {
 		pid_t tid = atoi(entry->d_name), vtid = 0;
 
 		if (tid <= 0 || threads_find(r, tid))
 			continue;
-		if (read_vtid(r, tid, &vtid) < 0) /* it has ended meanwhile */
-			continue;
-		(void)threads_add(r, tid, vtid);
-		added++;
+		err = read_vtid(r, tid, &vtid);
+		if (err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -EIO) {
+			err = session_unreadable(r, err, "a thread's status", e);
+			break;
+		}
+		if (!err) { /* else it has ended meanwhile */
+			(void)threads_add(r, tid, vtid);
+			added++;
+		}
+		err = 0;
 	}
 	(void)closedir(dir);
-	return added;
+	return err < 0 ? err : added;
 }
 
 /*

@@ -66,10 +66,13 @@ void foothold_find(struct remote *r)
 {
 	uint64_t len = (uint64_t)(foothold_end - foothold_start), start, end, vdso = 0, other = 0;
 	_cleanup_free_ char *maps = NULL;
+	ssize_t n;
 
 	r->link->foothold.at = 0;
 	r->link->foothold.len = len;
-	if (fd_slurp(r->link->proc, "maps", 64u << 20, &maps) < 0)
+	n = fd_slurp(r->link->proc, "maps", 64u << 20, &maps);
+	r->link->foothold.why = MIN((int)n, 0);
+	if (n < 0)
 		return;
 	for (char *line = maps; line && *line; line = strchr(line, '\n'), line = line ? line + 1 : NULL) {
 		const char *eol = strchrnul(line, '\n');
@@ -117,6 +120,8 @@ int foothold_plant(struct remote *r, const struct remote_thread *t, struct err *
 	struct agent_home home;
 
 	_Static_assert(FOOTHOLD_MAX >= 448, "the foothold is about this long");
+	if (link->foothold.why)
+		return session_unreadable(r, link->foothold.why, "maps", e);
 	if (!link->foothold.at || link->foothold.len > sizeof code)
 		return err_set(e, -ENOSPC, "process %d has no place for a foothold", r->pid);
 	if (!link->foothold.planted && pread(link->mem, link->foothold.saved, link->foothold.len,
@@ -150,6 +155,8 @@ int64_t foothold_call(struct remote *r, struct remote_thread *t, struct err *e, 
 
 	if (err < 0)
 		return err;
+	if (fail_now(r->link, (uint64_t)nr, "from the foothold"))
+		return -r->link->fail.code;
 	arch_call(&go, &t->regs, r->link->foothold.at, nr, args);
 	err = trace_run(r, t, &go, r->link->foothold.at + (uint64_t)(foothold_rang - foothold_start), &after, e);
 	return err < 0 ? err : (int64_t)after.rbx;
