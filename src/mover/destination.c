@@ -29,7 +29,7 @@ static int run_admits(struct mover *m, const Godwit__Ckpt__Requirements *q, stru
 	for (size_t i = 0; state_modules[i] && !err; i++)
 		if (state_modules[i]->admit)
 			err = state_modules[i]->admit(&m->to.d, q, e);
-	return err;
+	return err ?: problems_judge(&m->problems, e);
 }
 
 int destination_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
@@ -213,6 +213,7 @@ int destination_restore(struct mover *m, const Godwit__Mover__MoverMessage *in, 
 		err = move(m, e);
 	if (!err)
 		err = say_ready(m, out, e);
+	fd_close(&m->to.listener); /* or a source that is on its way would wait for somebody to accept */
 	m->to.standing = !err;
 	if (err < 0 && err != -ECANCELED)
 		frame_fail(m, e);

@@ -98,7 +98,7 @@ static int take_blank(struct mover *m, struct err *e)
 	r->threads[0].regs.orig_rax = (uint64_t)-1;		 /* its pause() is over */
 	hole = find_hole(m);
 	if (!hole.a)
-		return err_set(e, -ENOMEM, "there is no hole for the agent");
+		return remote_no_hole(r, "the agent", e);
 	err = remote_agent_map(r, hole, e);
 	return err < 0 ? err : strip_blank(m, e);
 }

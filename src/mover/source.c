@@ -30,7 +30,7 @@ static bool refuse_at_once(struct state_source *s)
 	_cleanup_free_ char *status = NULL;
 	const char *line;
 
-	if (fd_slurp(s->proc, "status", 65536, &status) < 0)
+	if (state_slurp(s->problems, s->proc, "status", 65536, &status) < 0)
 		return false;
 	line = strstr(status, "\nNSpid:");
 	line = line ? strrchr(strndupa(line + 1, strcspn(line + 1, "\n")), '\t') : NULL;
@@ -93,7 +93,7 @@ static int run_checks(struct mover *m, struct err *e)
 	for (size_t i = 0; state_modules[i] && !err; i++)
 		if (state_modules[i]->check)
 			err = state_modules[i]->check(s, e);
-	return err;
+	return err ?: problems_judge(&m->problems, e);
 }
 
 static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
@@ -141,6 +141,8 @@ int source_check(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit_
 	s->streams = (const Godwit__Mover__Stream *const *)ask->streams;
 	s->n_streams = ask->n_streams;
 	err = open_process(s, ask->leader, e);
+	if (!err)
+		err = problems_judge(&m->problems, e);
 	if (!err && !m->problems.n)
 		err = run_checks(m, e);
 	if (err < 0)
@@ -162,7 +164,7 @@ static int describe(struct mover *m, struct err *e)
 	for (size_t i = 0; state_modules[i] && !err; i++)
 		if (state_modules[i]->describe)
 			err = state_modules[i]->describe(s, e);
-	return err;
+	return err ?: problems_judge(&m->problems, e);
 }
 
 static int introduce(struct mover *m, struct err *e)

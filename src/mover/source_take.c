@@ -116,6 +116,8 @@ int source_take(struct mover *m, struct err *e)
 	err = take_leader(m, t, e);
 	for (size_t i = 1; i < m->remote.n_threads && !err; i++)
 		err = take_one(m, &m->remote.threads[i], t, e);
+	if (!err)
+		err = problems_judge(&m->problems, e);
 	s->asked = NULL;
 	free(t->b);
 	free(t);

@@ -109,7 +109,7 @@ static bool looks_at(const struct state_source *s, pid_t tid, long *nr, uint64_t
 	_cleanup_free_ char *text = NULL;
 
 	(void)snprintf(path, sizeof path, "task/%d/syscall", tid);
-	if (fd_slurp(s->proc, path, 4096, &text) <= 0)
+	if (state_slurp(s->problems, s->proc, path, 4096, &text) <= 0)
 		return false;
 	*nr = -1;
 	if (!strncmp(text, "running", 7))

@@ -123,7 +123,7 @@ static void admit_carried(struct state_target *d, const Godwit__Ckpt__OpenFile *
 	}
 	*strrchr(parent, '/') = '\0';
 	dir = file_open_path(d->files->root, parent[0] ? parent : "/", O_PATH | O_DIRECTORY);
-	if (dir < 0)
+	if (dir < 0 && !problem_scarce(d->problems, dir, "cannot open the directory of %s", m->path))
 		file_problem(d, m, "make the directory on the destination",
 			     "it is to be carried, but its directory is not on the destination");
 }
@@ -180,6 +180,8 @@ static void admit_named(struct state_target *d, const Godwit__Ckpt__OpenFile *m)
 	fd = file_open_path(d->files->root, m->path, O_PATH | (m->kind == KIND(PATH) ? O_NOFOLLOW : 0));
 	if (fd == -ENOENT && m->kind == KIND(FIFO))
 		return;
+	if (fd < 0 && problem_scarce(d->problems, fd, "cannot open %s", m->path))
+		return;
 	if (fd < 0 || fstat(fd, &st) < 0 || (st.st_mode & S_IFMT) != (m->mode & S_IFMT))
 		file_problem(d, m, "make it on the destination, or close it",
 			     fd < 0 ? "the destination has nothing with that name"
@@ -200,7 +202,7 @@ static void admit_directory(struct state_target *d, const char *what, const char
 	if (!path || !path[0] || strncmp(path, "/proc/", 6) == 0)
 		return;
 	fd = file_open_path(d->files->root, path, O_PATH | O_DIRECTORY);
-	if (fd >= 0)
+	if (fd >= 0 || problem_scarce(d->problems, fd, "cannot open directory %s", path))
 		return;
 	object = xasprintf("directory %s", path);
 	problem_add(d->problems, 0, -1, object, "make it on the destination",

@@ -30,6 +30,8 @@ static int open_root(const struct state_target *d)
 
 	if (d->pid > 0 && d->proc >= 0)
 		fd = openat(d->proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 && d->pid > 0 && problem_scarce(d->problems, -errno, "cannot open the job's root directory"))
+		return fd;
 	return fd >= 0 ? fd : open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
 }
 
@@ -38,6 +40,8 @@ struct file_targets *file_targets_get(struct state_target *d)
 	if (!d->files) {
 		d->files = xcalloc(1, sizeof *d->files);
 		d->files->root = open_root(d);
+		if (d->files->root < 0)
+			(void)problem_scarce(d->problems, -errno, "cannot open the root directory");
 	}
 	return d->files;
 }

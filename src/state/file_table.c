@@ -40,10 +40,10 @@ static int open_root(const struct state_source *s)
 	 * chroot()ed. */
 	if (n == 1 && link[0] == '/')
 		return openat(s->proc, "root", O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd_slurp(s->proc, "status", 65536, &status) > 0 && (at = strstr(status, "\nPPid:"))) {
+	if (state_slurp(s->problems, s->proc, "status", 65536, &status) > 0 && (at = strstr(status, "\nPPid:"))) {
 		(void)snprintf(path, sizeof path, "/proc/%d/root", atoi(at + 6));
 		fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
-		if (fd >= 0)
+		if (fd >= 0 || problem_scarce(s->problems, -errno, "cannot open %s", path))
 			return fd;
 	}
 	return open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -54,6 +54,8 @@ struct file_table *file_table_get(struct state_source *s)
 	if (!s->files) {
 		s->files = xcalloc(1, sizeof *s->files);
 		s->files->root = open_root(s);
+		if (s->files->root < 0)
+			(void)problem_scarce(s->problems, -errno, "cannot open the job's root directory");
 		s->files->ask_first = -1;
 	}
 	return s->files;
@@ -331,7 +333,7 @@ static int owner_as_job(const struct state_source *s, const struct fd_seen *seen
 	if (seen->owner_pid == s->pid)
 		return s->vpid;
 	(void)snprintf(path, sizeof path, "task/%d/status", seen->owner_pid);
-	if (fd_slurp(s->proc, path, 65536, &status) <= 0 || !(at = strstr(status, "\nNSpid:")))
+	if (state_slurp(s->problems, s->proc, path, 65536, &status) <= 0 || !(at = strstr(status, "\nNSpid:")))
 		return 0;
 	/* "NSpid: outer inner innermost" */
 	for (at += 7; sscanf(at, " %d%n", &next, &used) == 1 && used > 0 && at[used]; at += used) {

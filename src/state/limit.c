@@ -109,7 +109,7 @@ static void check_room(struct state_source *s, const struct limit_pair pairs[sta
 	_cleanup_free_ char *text = NULL;
 	unsigned long long pages;
 
-	if (fd_slurp(s->proc, "statm", 4096, &text) <= 0 || sscanf(text, "%llu", &pages) != 1)
+	if (state_slurp(s->problems, s->proc, "statm", 4096, &text) <= 0 || sscanf(text, "%llu", &pages) != 1)
 		return;
 	for (size_t i = 0; i < LIMITS_N; i++)
 		if (pairs[i].resource == RLIMIT_AS && pairs[i].soft != RLIM_INFINITY &&

@@ -49,6 +49,8 @@ static int read_session(const struct state_source *s, struct session *ret, struc
 	ssize_t n = fd_slurp(s->proc, "stat", 65536, &text);
 	const char *at = n > 0 ? strrchr(text, ')') : NULL;
 
+	if (n < 0)
+		return err_code(e, (int)n, "reading the stat of pid %d", s->vpid);
 	/* pid (comm) state ppid pgrp session tty tpgid */
 	if (!at ||
 	    sscanf(at + 1, " %*c %*d %d %d %d %d", &ret->pgrp, &ret->session, &ret->tty, &ret->tty_pgrp) != 4)

@@ -280,7 +280,7 @@ static int read_stat(int proc, uint64_t field[53], struct err *e)
 	char *at = n > 0 ? strrchr(text, ')') : NULL;
 
 	if (!at || strlen(at) < 4)
-		return err_set(e, -EIO, "reading the stat of a process");
+		return err_code(e, n < 0 ? (int)n : -EBADMSG, "reading the stat of a process");
 	at += 4; /* ") S": the state is a letter */
 	for (int i = 4; i <= 52; i++)
 		field[i] = strtoull(at, &at, 10);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "base/fd.h"
 #include "base/util.h"
 #include "state/kinds.h"
 #include "state/mm.h"
@@ -55,6 +56,43 @@ void problem_add(struct problems *p, int pid, int fd, const char *object, const 
 	va_end(ap);
 	p->list = xrealloc(p->list, (p->n + 1) * sizeof(*p->list));
 	p->list[p->n++] = m;
+}
+
+bool problem_scarce(struct problems *p, int code, const char *fmt, ...)
+{
+	static const int codes[] = { ENOMEM, EMFILE, ENFILE, EIO, ENOSPC, ENOBUFS };
+	char text[200];
+	bool scarce = false;
+	va_list ap;
+
+	for (size_t i = 0; i < ARRAY_LEN(codes); i++)
+		scarce |= code == -codes[i];
+	if (!scarce || !p || p->scarce.code)
+		return scarce;
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	(void)err_code(&p->scarce, code, "%s", text);
+	return true;
+}
+
+ssize_t state_slurp(struct problems *p, int dir, const char *path, size_t max, char **ret_text)
+{
+	ssize_t n = fd_slurp(dir, path, max, ret_text);
+
+	if (n < 0)
+		(void)problem_scarce(p, (int)n, "cannot read %s", path);
+	return n;
+}
+
+int problems_judge(struct problems *p, struct err *e)
+{
+	struct err scarce = p->scarce;
+
+	if (!scarce.code)
+		return 0;
+	problems_done(p);
+	return err_set(e, scarce.code, "%s", scarce.text);
 }
 
 void problems_done(struct problems *p)

@@ -28,7 +28,7 @@ static void check_children_of(struct state_source *s, const char *tid)
 	int child;
 
 	(void)snprintf(path, sizeof path, "task/%.16s/children", tid);
-	if (fd_slurp(s->proc, path, 1 << 20, &list) <= 0 || sscanf(list, "%d", &child) != 1)
+	if (state_slurp(s->problems, s->proc, path, 1 << 20, &list) <= 0 || sscanf(list, "%d", &child) != 1)
 		return;
 	(void)snprintf(path, sizeof path, "/proc/%d/comm", child);
 	if (fd_slurp(-1, path, 64, &comm) > 0)
@@ -45,6 +45,7 @@ static void check_tasks(struct state_source *s)
 	struct dirent *d;
 
 	if (!dir) {
+		(void)problem_scarce(s->problems, -errno, "cannot list the threads of the job");
 		if (fd >= 0)
 			(void)close(fd);
 		return;
@@ -60,7 +61,8 @@ static pid_t parent_of(const struct state_source *s)
 	_cleanup_free_ char *status = NULL;
 	const char *line;
 
-	if (fd_slurp(s->proc, "status", 65536, &status) <= 0 || !(line = strstr(status, "\nPPid:")))
+	if (state_slurp(s->problems, s->proc, "status", 65536, &status) <= 0 ||
+	    !(line = strstr(status, "\nPPid:")))
 		return 0;
 	return atoi(line + 6);
 }
@@ -130,8 +132,8 @@ static void check_mounts(struct state_source *s)
 	char point[4096];
 	unsigned major_nr, minor_nr;
 
-	if (fd_slurp(s->proc, "mountinfo", 16 << 20, &theirs) <= 0 ||
-	    fd_slurp(-1, "/proc/self/mountinfo", 16 << 20, &ours) <= 0)
+	if (state_slurp(s->problems, s->proc, "mountinfo", 16 << 20, &theirs) <= 0 ||
+	    state_slurp(s->problems, -1, "/proc/self/mountinfo", 16 << 20, &ours) <= 0)
 		return;
 	for (const char *line = theirs; line && *line; line = strchr(line, '\n')) {
 		line += *line == '\n';
@@ -150,7 +152,7 @@ static int count_lines(const char *path, const struct state_source *s)
 	_cleanup_free_ char *text = NULL;
 	int n = -1; /* the first line is a heading */
 
-	if (fd_slurp(-1, path, 16 << 20, &text) <= 0)
+	if (state_slurp(s->problems, -1, path, 16 << 20, &text) <= 0)
 		return 0;
 	(void)s;
 	for (const char *at = text; (at = strchr(at, '\n')); at++)
@@ -171,6 +173,8 @@ static int check_sysv(struct state_source *s, struct err *e)
 	_cleanup_fd_ int ours = open("/proc/self/ns/ipc", O_RDONLY | O_CLOEXEC);
 	struct stat a, b;
 
+	if (theirs < 0 || ours < 0)
+		(void)problem_scarce(s->problems, -errno, "cannot open the job's IPC namespace");
 	if (theirs < 0 || ours < 0 || fstat(theirs, &a) < 0 || fstat(ours, &b) < 0)
 		return 0;
 	if (a.st_ino == b.st_ino)
@@ -194,8 +198,8 @@ static int refuse_check(struct state_source *s, struct err *e)
 	_cleanup_free_ char *status = NULL;
 	const char *line;
 
-	if (fd_slurp(s->proc, "status", 65536, &status) > 0 && (line = strstr(status, "\nCoreDumping:")) &&
-	    atoi(line + 13))
+	if (state_slurp(s->problems, s->proc, "status", 65536, &status) > 0 &&
+	    (line = strstr(status, "\nCoreDumping:")) && atoi(line + 13))
 		refuse(s, "core dump", "wait for its end", "it is dumping core");
 	check_tasks(s);
 	check_namespaces(s);
@@ -213,7 +217,7 @@ static int refuse_take(struct state_source *s, struct batch *b, struct err *e)
 		int child;
 
 		(void)snprintf(path, sizeof path, "task/%d/children", s->remote->threads[i].tid);
-		if (fd_slurp(s->proc, path, 1 << 20, &list) > 0 && sscanf(list, "%d", &child) == 1)
+		if (state_slurp(s->problems, s->proc, path, 1 << 20, &list) > 0 && sscanf(list, "%d", &child) == 1)
 			return err_set(e, -EBUSY, "pid %d has a child process, %d", s->vpid, child);
 	}
 	return 0;

@@ -37,10 +37,23 @@ enum state_phase { STATE_MEMORY, STATE_FILES, STATE_PROCESS, STATE_THREADS, STAT
 struct problems {
 	Godwit__Mover__Problem **list;
 	size_t n;
+	struct err scarce; /* see problem_scarce() */
 };
 void problem_add(struct problems *p, int pid, int fd, const char *object, const char *help, const char *reason_fmt,
 		 ...) __attribute__((format(printf, 6, 7)));
 void problems_done(struct problems *p);
+
+/*
+ * What cannot be read because it is gone says something about the job; what cannot be read for want of descriptors
+ * or memory, or because a device fails, says nothing, and to go on would be to guess. problem_scarce() tells
+ * whether `code` (negative) is of the second kind, and if so notes it: the first is what the whole stage fails
+ * with.
+ */
+bool problem_scarce(struct problems *p, int code, const char *fmt, ...) __attribute__((format(printf, 3, 4)));
+/* As fd_slurp(), and what is scarce is noted. `p` NULL: it is not. */
+ssize_t state_slurp(struct problems *p, int dir, const char *path, size_t max, char **ret_text);
+/* At the end of a stage: 0, or what was noted. Reasons found meanwhile may be wrong, so they are dropped. */
+int problems_judge(struct problems *p, struct err *e) must_check;
 
 /* What a module notes for itself between ask and take (or ask_thread and take_thread): where its calls and data
  * are. */

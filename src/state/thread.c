@@ -67,7 +67,7 @@ static void check_task(struct state_source *s, const char *tid)
 	const char *line;
 
 	(void)snprintf(path, sizeof path, "task/%s/status", tid);
-	if (fd_slurp(s->proc, path, 65536, &status) < 0)
+	if (state_slurp(s->problems, s->proc, path, 65536, &status) < 0)
 		return; /* it has ended */
 	line = strstr(status, "\nSeccomp:\t");
 	if (line && line[10] != '0')
