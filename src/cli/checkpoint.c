@@ -9,7 +9,7 @@
 #include "cli/rpc.h"
 
 struct args {
-	const char *job, *dir;
+	const char *job, *dir, *parent;
 	bool kill, replace, compress, update, json;
 };
 
@@ -18,6 +18,7 @@ static const struct argp_option options[] = {
 	{ "force", 'f', NULL, 0, "take the place of an image that is there", 0 },
 	{ "incremental", 'i', NULL, 0, "as --force, but write only what has changed since, if that can be done",
 	  0 },
+	{ "parent", 'p', "IMAGE", 0, "share with that image what has not changed since, if the disk can", 0 },
 	{ "compress", 'z', NULL, 0, "compress memory (zstd); gdb then cannot read it", 0 },
 	{ "json", 'j', NULL, 0, "one object: job, image, freeze_us, total_us, bytes, pages, written", 0 },
 	{ 0 },
@@ -36,6 +37,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'i':
 		a->update = true;
+		return 0;
+	case 'p':
+		a->parent = arg;
 		return 0;
 	case 'z':
 		a->compress = true;
@@ -87,7 +91,7 @@ int cmd_checkpoint(int argc, char **argv)
 	Godwit__Procd__Checkpoint message = GODWIT__PROCD__CHECKPOINT__INIT;
 	CLI_REQUEST(req, CHECKPOINT, checkpoint, &message);
 	_cleanup_reply_ cli_reply *reply = NULL;
-	_cleanup_free_ char *job = NULL, *port = NULL, *path = NULL;
+	_cleanup_free_ char *job = NULL, *port = NULL, *path = NULL, *parent = NULL;
 	struct args a = { 0 };
 	struct err e = { 0 };
 	struct cli c;
@@ -102,6 +106,8 @@ int cmd_checkpoint(int argc, char **argv)
 	if (r < 0)
 		return cli_fail_call(a.job, r, &e);
 	message.path = path;
+	if (a.parent)
+		message.parent = parent = cli_absolute(a.parent);
 	message.kill = a.kill;
 	message.replace = a.replace;
 	message.compress = a.compress;

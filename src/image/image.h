@@ -71,6 +71,9 @@ struct image_writer;
  * not given; something that is not an image is never replaced. `name` and `host` as in godwit.image.Image. */
 int image_create(const char *path, unsigned flags, const char *name, const char *host, struct image_writer **ret,
 		 struct err *e) must_check;
+/* Before anything is added: what is as it is in that image need not be written, if files can share blocks there.
+ */
+void image_share(struct image_writer *w, const char *other);
 /* Adds a process; the job's leader first. `job` has everything but processes (which may be there and are not
  * looked at). */
 int image_add(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p,

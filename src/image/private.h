@@ -117,6 +117,9 @@ struct place;
 
 /* The image of that one process at its place, to be changed; NULL: it does not suit, write a new one. */
 struct update *update_open(const struct place *p, int32_t pid);
+/* The same in a file that shares its blocks with that of another image, in the directory that is to take its
+ * place. */
+struct update *update_clone(const struct place *p, const char *image, int32_t pid);
 int update_fd(const struct update *u); /* stays its own */
 /* True if the image has that page; *ret_offset: where. */
 bool update_has(struct update *u, uint32_t space, uint64_t start, const uint8_t hash[IMAGE_HASH_LEN],

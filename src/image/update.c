@@ -13,14 +13,19 @@
  * two checkpoints; its memory is read and hashed, though, and it stands still for that. The hashes are believed if
  * they are what the message says.
  *
+ * Where the file system lets files share their blocks, the same is done to a copy of another image's file, which
+ * stays what it is: update_clone.
+ *
  * The file is locked meanwhile, and readers lock it, too. What is not quite an image of one process, of our own
  * user, under one name, and not compressed, is left to be replaced as a whole.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -163,20 +168,15 @@ static void drop_update(struct update **u)
 	update_free(*u);
 }
 
-struct update *update_open(const struct place *p, int32_t pid)
+/* A core file of our own user, opened for reading and writing; it is closed if it does not suit. */
+static struct update *adopt(int fd, int32_t pid)
 {
 	__attribute__((cleanup(drop_update))) struct update *u = xcalloc(1, sizeof *u);
-	_cleanup_fd_ int dir = openat(p->parent, p->last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	struct err ignored = { 0 };
-	char name[IMAGE_NAME_MAX];
 	struct stat st;
 
-	u->fd = -EBADF;
-	if (dir < 0)
-		return NULL;
-	(void)snprintf(name, sizeof name, "%d.core", pid);
-	u->fd = openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
-	if (u->fd < 0 || flock(u->fd, LOCK_EX | LOCK_NB) < 0 || fstat(u->fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	u->fd = fd;
+	if (fd < 0 || flock(fd, LOCK_EX | LOCK_NB) < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
 	    st.st_nlink != 1 || st.st_uid != geteuid())
 		return NULL;
 	u->size = (uint64_t)st.st_size;
@@ -188,6 +188,48 @@ struct update *update_open(const struct place *p, int32_t pid)
 	u->used.n = u->old.n;
 	u->begun = true;
 	return steal_ptr(&u);
+}
+
+struct update *update_open(const struct place *p, int32_t pid)
+{
+	_cleanup_fd_ int dir = openat(p->parent, p->last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	char name[IMAGE_NAME_MAX];
+
+	(void)snprintf(name, sizeof name, "%d.core", pid);
+	return dir < 0 ? NULL : adopt(openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), pid);
+}
+
+/* Nobody may give back what is being shared. */
+static int open_shared(const char *image, const char *name)
+{
+	_cleanup_fd_ int dir = open(image, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	_cleanup_fd_ int fd = dir < 0 ? -1 : openat(dir, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+	struct stat st;
+
+	if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) < 0 || fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
+	    st.st_uid != geteuid())
+		return -1;
+	return steal_fd(&fd);
+}
+
+struct update *update_clone(const struct place *p, const char *image, int32_t pid)
+{
+	char name[IMAGE_NAME_MAX];
+	_cleanup_fd_ int from = -EBADF, to = -EBADF;
+	struct update *u = NULL;
+
+	(void)snprintf(name, sizeof name, "%d.core", pid);
+	from = open_shared(image, name);
+	if (from < 0)
+		return NULL;
+	to = openat(p->dir, name, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (to < 0)
+		return NULL;
+	if (ioctl(to, FICLONE, from) == 0)
+		u = adopt(steal_fd(&to), pid);
+	if (!u)
+		(void)unlinkat(p->dir, name, 0);
+	return u;
 }
 
 int update_fd(const struct update *u)

@@ -20,7 +20,7 @@ struct core_out;
 struct image_writer {
 	struct place place;
 	unsigned flags;
-	char *name, *host;
+	char *name, *host, *shared;
 	uint32_t n; /* processes so far */
 	struct core_out **cores;
 	uint8_t *buf;
@@ -220,6 +220,28 @@ static struct core_out *grow(struct image_writer *w, int32_t pid)
 	return c;
 }
 
+void image_share(struct image_writer *w, const char *other)
+{
+	free(w->shared);
+	w->shared = xstrdup(other);
+}
+
+/* NULL: it will be a new file. */
+static struct update *find_update(const struct image_writer *w, int32_t pid)
+{
+	if (w->flags & IMAGE_COMPRESS || w->n != 1)
+		return NULL;
+	if (w->shared)
+		return update_clone(&w->place, w->shared, pid);
+	return w->flags & IMAGE_UPDATE ? update_open(&w->place, pid) : NULL;
+}
+
+/* The image that is there is changed, and no other one takes its place. */
+static bool is_in_place(const struct image_writer *w)
+{
+	return w->cores[0]->contents.update && !w->shared;
+}
+
 int image_begin(struct image_writer *w, int32_t pid, struct err *e)
 {
 	struct update *update = NULL;
@@ -232,8 +254,7 @@ int image_begin(struct image_writer *w, int32_t pid, struct err *e)
 	if (w->n && w->cores[0]->contents.update)
 		return err_set(e, -ENOTSUP, "an image of several processes is not updated");
 	c = grow(w, pid);
-	if (w->flags & IMAGE_UPDATE && !(w->flags & IMAGE_COMPRESS) && w->n == 1)
-		update = update_open(&w->place, pid);
+	update = find_update(w, pid);
 	if (!update)
 		c->fd = open_core(w, pid, e);
 	contents_init(&c->contents, update ? update_fd(update) : c->fd, w->flags & IMAGE_COMPRESS);
@@ -401,7 +422,7 @@ int image_commit(struct image_writer *w, struct err *e)
 		w->cores[i]->message->of = w->n;
 		err = finish_core(w->cores[i], e);
 	}
-	if (!err && !w->cores[0]->contents.update)
+	if (!err && !is_in_place(w))
 		err = place_take(&w->place, e);
 	w->committed = !err;
 	return err;
@@ -437,5 +458,6 @@ void image_writer_free(struct image_writer *w)
 	free(w->buf);
 	free(w->name);
 	free(w->host);
+	free(w->shared);
 	free(w);
 }

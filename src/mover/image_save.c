@@ -324,6 +324,8 @@ static int save(struct mover *m, const Godwit__Mover__Save *ask, struct err *e)
 
 	if (err < 0)
 		return err;
+	if (*ask->parent)
+		image_share(s->w, ask->parent);
 	if (ask->compress) {
 		s->fd = open_aside(ask->path, e);
 		if (s->fd < 0)

@@ -29,7 +29,7 @@
 #define OUTPUT_BYTES_MAX (16u << 20)
 
 struct image_out {
-	char *path;
+	char *path, *parent;
 	bool kill, replace, compress, update;
 	uid_t uid;
 	gid_t gid;
@@ -48,6 +48,7 @@ struct image_out *image_out_new(struct migration_out *m, struct call *c)
 
 	(void)m;
 	i->path = xstrdup(q->path);
+	i->parent = xstrdup(q->parent);
 	i->kill = q->kill;
 	i->replace = q->replace;
 	i->compress = q->compress;
@@ -67,6 +68,7 @@ void image_out_free(struct image_out *i)
 	mover_end(i->saver);
 	fd_close(&i->streams);
 	free(i->path);
+	free(i->parent);
 	free(i);
 }
 
@@ -87,6 +89,7 @@ static void say_save(struct migration_out *m)
 	bytes = xmalloc(len);
 	(void)godwit__procd__begin__pack(&b, bytes);
 	q.path = m->image->path;
+	q.parent = m->image->parent;
 	q.replace = m->image->replace;
 	q.compress = m->image->compress;
 	q.update = m->image->update;

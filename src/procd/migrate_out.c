@@ -465,9 +465,10 @@ good:
 
 void migrate_checkpoint(struct job *j, struct call *c)
 {
+	const Godwit__Procd__Checkpoint *q = c->request->checkpoint;
 	struct migration_out *m;
 
-	if (*c->request->checkpoint->path != '/') {
+	if (*q->path != '/' || (*q->parent && *q->parent != '/')) {
 		call_refuse(c, -EINVAL, "an image needs an absolute path");
 		return;
 	}

@@ -91,11 +91,11 @@ check "and nothing is left beside it" [ -z "$(find "$work" -name '.godwit*')" ]
 
 on h1 godwit checkpoint -i again "$work/image7" >/dev/null
 counts_on h1 again
+last=$(last h1 again)
 on h1 godwit checkpoint -ij again "$work/image7" >"$work/out"
 check "a second checkpoint writes what has changed" [ "$(jq '.written > 0 and .written * 4 < .bytes' "$work/out")" = true ]
 "$GODWIT" image verify "$work/image7"
 check "the image is well" [ $? = 0 ]
-last=$(last h1 again)
 on h1 godwit restart --host h2 --name updated "$work/image7" >/dev/null && counts_on h1 updated && goes_on h1 updated "$last"
 check "and goes on from there" [ $? = 0 ]
 if command -v gdb >/dev/null; then
@@ -105,6 +105,25 @@ else
 	skip "gdb shows where it stood" "no gdb"
 fi
 on h1 godwit kill -KILL updated
+on h1 godwit checkpoint -j -p "$work/image7" again "$work/image8" >"$work/out" && "$GODWIT" image verify "$work/image8"
+check "beside another image, where files cannot share blocks, all is written" [ "$(jq '.written * 2 > .bytes' "$work/out")" = true ]
+
+mkdir "$work/xfs"
+if command -v mkfs.xfs >/dev/null && truncate -s 320m "$work/xfs.disk" && mkfs.xfs -q -m reflink=1 "$work/xfs.disk" >/dev/null 2>&1 &&
+	on h1 mount -o loop "$work/xfs.disk" "$work/xfs" 2>/dev/null; then
+	on h1 godwit checkpoint again "$work/xfs/first" >/dev/null
+	sum=$(on h1 sh -c "cat '$work/xfs/first'/* | md5sum")
+	on h1 godwit checkpoint -j -p "$work/xfs/first" again "$work/xfs/second" >"$work/out" && on h1 "$GODWIT" image verify "$work/xfs/second"
+	check "where they can, only what has changed" [ "$(jq '.written * 4 < .bytes' "$work/out")" = true ]
+	check "and the other image stays as it was" [ "$(on h1 sh -c "cat '$work/xfs/first'/* | md5sum")" = "$sum" ]
+	on h1 rm -r "$work/xfs/first"
+	on h1 godwit restart --name shared "$work/xfs/second" >/dev/null && counts_on h1 shared
+	check "and need not stay at all" [ $? = 0 ]
+	on h1 godwit kill -KILL shared
+	on h1 umount "$work/xfs"
+else
+	skip "where they can, only what has changed" "no XFS can be made here"
+fi
 
 mkdir "$work/small"
 on h1 mount -t tmpfs -o size=1m none "$work/small"
@@ -186,9 +205,13 @@ logs_say()
 	return 1
 }
 
-(printf 'one\ntwo\nthr'; sleep 5) | on h1 godwit run --name typed -- "$python" -c "$typed" 11 "$work/go" pipe >/dev/null 2>&1 &
+mkfifo "$work/lines"
+on h1 godwit run --name typed -- "$python" -c "$typed" 11 "$work/go" pipe >/dev/null 2>&1 <"$work/lines" &
+exec 8>"$work/lines"
+printf 'one\ntwo\nthr' >&8
 logs_say h1 typed ahead && on h1 godwit checkpoint typed "$work/image4" >/dev/null && on h1 godwit checkpoint -ik typed "$work/image4" >/dev/null
 check "a job that has unread input is written down and killed" [ $? = 0 ]
+exec 8>&-
 on h2 godwit restart --name typed2 "$work/image4" >/dev/null
 check "restarted elsewhere" [ $? = 0 ]
 touch "$work/go"
