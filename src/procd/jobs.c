@@ -413,6 +413,9 @@ static void on_state(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 {
 	struct job *j = arg;
 
+	/* The shepherd's word that a blank has died may come before its answer; with that an arrival is over. */
+	if (j->state == JOB_ENDING)
+		return;
 	if (!r || r->result_case != GODWIT__SHEPHERD__REPLY__RESULT_STATE) {
 		if (r)
 			jobs_end(j, NULL, NULL);

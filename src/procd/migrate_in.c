@@ -525,6 +525,25 @@ static void keep_report(struct migration_in *m, struct job *j, const Godwit__Pro
 	}
 }
 
+/* With the source's name: a later life of ours, which may find nothing but this record, answers only to that host.
+ */
+static int note_thawed(struct migration_in *m)
+{
+	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
+	struct err e = { 0 };
+	int failed;
+
+	r.kind = GODWIT__JOURNAL__RECORD__KIND__THAWED;
+	r.migration = m->id;
+	r.job = m->name;
+	r.peer = m->source;
+	r.incarnation = m->job->incarnation;
+	failed = journal_append(&m->p->journal, &r, &e);
+	if (failed < 0)
+		log_error("%s", err_text(&e));
+	return failed;
+}
+
 static void thaw(struct migration_in *m)
 {
 	const Godwit__Procd__Commit *q = m->commit->request->commit;
@@ -534,7 +553,7 @@ static void thaw(struct migration_in *m)
 
 	for (size_t i = 0; i < q->n_signals; i++)
 		migrate_late_signal(j->pid, q->signals[i]);
-	if (migrate_note(m->p, GODWIT__JOURNAL__RECORD__KIND__THAWED, m->id, m->name) < 0) {
+	if (note_thawed(m) < 0) {
 		in_discard(m, -EIO, "the journal cannot be written");
 		return;
 	}
