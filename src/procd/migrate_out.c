@@ -348,19 +348,25 @@ const struct mover_ops out_mover_ops = { .message = on_message, .gone = on_gone 
 
 /* --- the pulse: does the destination live? --- */
 
-static void on_pulse_reply(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+static void on_sign_of_life(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
 {
 	struct migration_out *m = arg;
 
 	(void)status;
 	(void)why;
-	if (!m->over && reply) {
+	if (!m->over && reply)
 		m->last_pulse_us = now_us();
-		if (reply->verdict && reply->result_case == GODWIT__PROCD__REPLY__RESULT_VERDICT &&
-		    reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__NEVER_RAN)
-			out_fail(m, -EIO, "%s gave the migration up", m->destination);
-	}
 	out_unref(m);
+}
+
+static void on_pulse_reply(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+{
+	struct migration_out *m = arg;
+
+	if (!m->over && reply && reply->verdict && reply->result_case == GODWIT__PROCD__REPLY__RESULT_VERDICT &&
+	    reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__NEVER_RAN)
+		out_fail(m, -EIO, "%s gave the migration up", m->destination);
+	on_sign_of_life(m, reply, status, why);
 }
 
 static void on_pulse(uv_timer_t *timer)
@@ -383,7 +389,9 @@ static void on_pulse(uv_timer_t *timer)
 	query.boot = m->boot;
 	q.op_case = GODWIT__PROCD__REQUEST__OP_QUERY;
 	q.query = &query;
-	if (rpc_ask(m->p, "procd@", m->destination, &q, 2 * PULSE_MS, on_pulse_reply, m) == 0)
+	/* A destination that has not answered BEGIN yet may not know the migration, and means nothing by that. */
+	if (rpc_ask(m->p, "procd@", m->destination, &q, 2 * PULSE_MS, m->begun ? on_pulse_reply : on_sign_of_life,
+		    m) == 0)
 		out_ref(m);
 }
 

@@ -261,6 +261,7 @@ static void on_begun(void *arg, const Godwit__Procd__Reply *reply, int status, c
 	(void)status;
 	if (m->over || m->failing)
 		goto out;
+	m->begun = true;
 	if (reply && reply->n_problems) {
 		keep_problems(m, reply->problems, reply->n_problems);
 		out_fail(m, -ENOTSUP, "%s does not take it: %s: %s", m->destination, reply->problems[0]->object,

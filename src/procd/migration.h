@@ -59,7 +59,7 @@ struct migration_out {
 
 	/* check */
 	Godwit__Shepherd__State *state; /* the shepherd's: streams and how far they are */
-	bool checked, greeted;
+	bool checked, greeted, begun;
 	ProtobufCBinaryData requirements;
 	uint64_t bytes;
 	unsigned hellos;

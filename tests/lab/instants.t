@@ -11,7 +11,8 @@ BUILD=${BUILD:-build}
 case $BUILD in /*) ;; *) BUILD=$here/$BUILD ;; esac
 tools=$BUILD/tests/lab/tools
 stride=${INSTANTS_STRIDE:-29}
-moves=${INSTANTS_MOVES:-20}
+# A standstill takes three seconds.
+moves=${INSTANTS_MOVES:-$([ "$INSTANTS_HOW" = STOP ] && echo 8 || echo 20)}
 
 # In blocked calls of each kind of restart, cut in the middle of a transfer, in user code; one thread and many.
 all="call_read_pipe:source call_read_pipe:destination call_poll:source call_pause:source

@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# procd, flipd and a job's shepherd, on either side, die before their k-th system call of a migration, for a sample
+# procd, flipd, a job's shepherd and the movers, on either side, die before their k-th system call of a migration, for a sample
 # of k or (INSTANTS_STRIDE=1) for every one. INSTANTS_HOW=STOP: they stand still, and are killed by and by, as a
 # watchdog would. See tests/lab/strike/strike.h for what must be true after each. Arguments choose some
 # (procd:source:one).
@@ -17,7 +17,7 @@ declare -A jobs=([one]="10 0" [one_spinning]="20 0 spin" [many]="10 6" [many_spi
 sample="procd:source:one procd:destination:many flipd:source:many flipd:destination:one
 	shepherd:source:one shepherd:destination:many"
 all=$(for job in one many one_spinning many_spinning; do
-	for program in procd flipd shepherd; do
+	for program in procd flipd shepherd mover; do
 		echo "$program:source:$job $program:destination:$job"
 	done
 done)

@@ -134,7 +134,7 @@ static void report(const struct strike *s)
 static int usage(void)
 {
 	fprintf(stderr,
-		"usage: strike PREFIX procd|flipd|shepherd source|destination KILL|STOP FIRST STRIDE LAST "
+		"usage: strike PREFIX procd|flipd|shepherd|mover source|destination KILL|STOP FIRST STRIDE LAST "
 		"SECONDS COMMAND...\n"
 		"LAST -1: until migrations end before their k-th call. SECONDS 0: however long it takes.\n");
 	return 2;

@@ -29,6 +29,8 @@
  *   destination, THAWED            the job is gone, and its name with it: that was its only copy
  *
  * Of all other programs: the job runs once. Never twice, whatever dies.
+ *
+ * What stands still instead is killed after a while, as by a watchdog; a mover by procd, whose deadlines must act.
  */
 
 #define HOSTS 2	    /* between which the job moves; h3 only watches */
@@ -37,7 +39,7 @@
 
 struct strike {
 	const char *prefix, *program;
-	bool at_source, hang, many; /* many: print each instant */
+	bool at_source, hang;
 	long first, stride, last;
 	unsigned limit_s;
 	char **command; /* of the job */
@@ -60,7 +62,7 @@ struct strike {
 	long k, count;
 	int from, to;
 	pid_t target, parent; /* parent: the traced procd whose child the target is or will be */
-	bool counting, struck, dead;
+	bool counting, struck, standing, dead;
 	char stage[16];
 	off_t log_offset, journal_offset[HOSTS + 1];
 	pid_t client;

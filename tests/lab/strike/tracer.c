@@ -17,7 +17,7 @@
 
 #define GRACE_US 40000u /* after the end of a migration: FORGET, and whatever else comes late */
 #define CLIENT_US 90000000u
-#define HANG_US 10000000u
+#define PATIENCE_US 15000000u /* procd's with a mover that should go by itself, and more */
 #define BORN_FLAGS (PTRACE_O_TRACEFORK | PTRACE_O_TRACEVFORK | PTRACE_O_TRACECLONE)
 
 static bool seize(pid_t pid, long options)
@@ -34,6 +34,12 @@ static bool is_shepherd(const struct strike *s, pid_t pid)
 	return fd_slurp(-1, path, 1 << 16, &text) > 0 && strstr(text, wanted);
 }
 
+/* Is that child of procd what is to be struck? */
+static bool is_wanted(const struct strike *s, pid_t pid)
+{
+	return is_shepherd(s, pid) == !strcmp(s->program, "shepherd");
+}
+
 static void strike_now(struct strike *s, long nr)
 {
 	(void)view_stage(s);
@@ -43,6 +49,9 @@ static void strike_now(struct strike *s, long nr)
 	fprintf(s->log, "%ld %s %s %s call %ld %s\n", s->k, s->program, s->at_source ? "source" : "destination",
 		s->stage, nr, s->hang ? "stands" : "died");
 	(void)fflush(s->log);
+	s->standing = s->hang && !strcmp(s->program, "mover");
+	if (s->standing)
+		return;
 	if (s->hang)
 		judge_while_standing(s);
 	(void)kill(s->target, SIGKILL);
@@ -72,13 +81,15 @@ static void on_stop(struct strike *s, pid_t pid, int status)
 {
 	int deliver = signal_of(status);
 
-	if (!s->target && pid != s->parent && is_shepherd(s, pid)) {
+	if (!s->target && pid != s->parent && !s->struck && is_wanted(s, pid)) {
 		s->target = pid;
 		s->counting = true;
 		(void)ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD);
 	}
 	if (pid == s->target && WSTOPSIG(status) == (SIGTRAP | 0x80))
 		at_call(s);
+	if (pid == s->target && s->standing)
+		return; /* until somebody kills it */
 	if (pid == s->target)
 		(void)ptrace(PTRACE_SYSCALL, pid, 0, deliver);
 	else if (pid == s->parent)
@@ -158,11 +169,11 @@ static bool attach(struct strike *s)
 	int host = s->at_source ? s->from : s->to;
 
 	s->target = s->parent = 0;
-	if (strcmp(s->program, "shepherd") != 0) {
+	if (!strcmp(s->program, "procd") || !strcmp(s->program, "flipd")) {
 		s->target = view_daemon(s, host, s->program);
 		return s->target && seize(s->target, PTRACE_O_TRACESYSGOOD);
 	}
-	if (s->at_source) {
+	if (s->at_source && !strcmp(s->program, "shepherd")) {
 		s->target = view_shepherd(s, host);
 		return s->target && seize(s->target, PTRACE_O_TRACESYSGOOD);
 	}
@@ -187,7 +198,7 @@ static void wait_for_client(struct strike *s)
 bool trace_migration(struct strike *s)
 {
 	s->count = 0;
-	s->counting = s->struck = s->dead = false;
+	s->counting = s->struck = s->dead = s->standing = false;
 	s->client_over_us = 0;
 	(void)snprintf(s->stage, sizeof s->stage, "before");
 	s->log_offset = view_log_size(s, s->from);
@@ -198,10 +209,15 @@ bool trace_migration(struct strike *s)
 		return false;
 	}
 	s->client = act_migrate(s, s->to);
-	while (!s->dead && (s->client || now_us() - s->client_over_us < GRACE_US))
+	while (!s->dead && (s->client || now_us() - s->client_over_us < (s->standing ? PATIENCE_US : GRACE_US)))
 		turn(s);
+	if (s->standing && !s->dead) {
+		bad(s, "nobody minds a mover that stands still");
+		(void)kill(s->target, SIGKILL);
+	}
+	s->standing = false;
 	let_go(s);
-	if (s->dead && strcmp(s->program, "shepherd") != 0)
+	if (s->dead && (!strcmp(s->program, "procd") || !strcmp(s->program, "flipd")))
 		act_restart(s, s->at_source ? s->from : s->to, s->program);
 	wait_for_client(s);
 	return true;
