@@ -29,13 +29,16 @@ LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=address$(
 LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 
 # Rooms whose objects go into one archive; a program takes from it what it uses.
-ROOMS := base flip rpc lib inject state image memory
-PROGRAMS := flipd procd mover shepherd godwit
+ROOMS := base flip rpc lib inject state image memory servers
+PROGRAMS := flipd procd mover shepherd godwit tod bullet soap
 DIR_flipd := src/flipd
 DIR_procd := src/procd
 DIR_mover := src/mover
 DIR_shepherd := src/shepherd
 DIR_godwit := src/cli
+DIR_tod := src/servers/tod
+DIR_bullet := src/servers/bullet
+DIR_soap := src/servers/soap
 
 PROTOS := $(wildcard proto/*.proto)
 GEN_C := $(PROTOS:proto/%.proto=$(BUILD)/gen/proto/%.pb-c.c)
@@ -88,7 +91,7 @@ $(BUILD)/daemons.a: $(DAEMON_OBJ)
 
 # What a program needs that calls others through flipd: include/godwit.h, with libsodium and
 # libprotobuf-c.
-LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/ps.o lib/client.o lib/frame.o rpc/cap.o rpc/header.o rpc/port.o \
+LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/objects.o lib/ps.o lib/client.o lib/report.o lib/frame.o rpc/cap.o rpc/header.o rpc/port.o \
 	base/err.o base/fd.o base/htab.o base/buf.o base/log.o base/util.o) \
 	$(BUILD)/obj/gen/proto/procd.pb-c.o $(BUILD)/obj/gen/proto/mover.pb-c.o
 $(BUILD)/libgodwit.a: $(LIBGODWIT) Makefile
@@ -241,7 +244,7 @@ install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/libexec/godwit $(DESTDIR)$(PREFIX)/include
 	install $(BUILD)/bin/godwit $(DESTDIR)$(PREFIX)/bin
 	install $(filter-out %/godwit,$(PROG_BIN)) $(DESTDIR)$(PREFIX)/libexec/godwit
-	install -m 644 $(wildcard include/godwit.h) $(DESTDIR)$(PREFIX)/include
+	install -m 644 $(wildcard include/*.h) $(DESTDIR)$(PREFIX)/include
 	install -d $(DESTDIR)$(PREFIX)/lib
 	install -m 644 $(BUILD)/libgodwit.a $(DESTDIR)$(PREFIX)/lib
 	$(foreach s,1 3 5 7 8,install -d $(DESTDIR)$(PREFIX)/share/man/man$(s)$(if $(wildcard man/*.$(s)), && \

@@ -16,6 +16,8 @@ _godwit() {
 		check | migrate) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) || words=$(_godwit_hosts) ;;
 		stun | resume | setowner | cap) words=$(_godwit_jobs) ;;
 		mem) [ "$COMP_CWORD" = 2 ] && words="ls read write" || words=$(_godwit_jobs) ;;
+		dir) [ "$COMP_CWORD" = 2 ] && words="ls get put mkdir rm" ;;
+		file) [ "$COMP_CWORD" = 2 ] && words="put get" ;;
 		ping) words="$(_godwit_hosts) $(_godwit_jobs)" ;;
 		checkpoint) [ "$COMP_CWORD" = 2 ] && words=$(_godwit_jobs) ;;
 		image) [ "$COMP_CWORD" = 2 ] && words="show verify" ;;

@@ -16,6 +16,7 @@ BEGIN {
 	may["mover"] = "base inject image memory state rpc lib"
 	may["shepherd"] = "base"
 	may["procd"] = "base flip rpc lib"
+	may["servers"] = "base rpc lib"
 	may["cli"] = "base flip rpc lib image"
 }
 FNR == 1 { split(FILENAME, part, "/"); room = part[2]
