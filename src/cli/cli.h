@@ -47,6 +47,8 @@ int cmd_attach(int argc, char **argv);
 int cmd_cap(int argc, char **argv);
 int cmd_check(int argc, char **argv);
 int cmd_checkpoint(int argc, char **argv);
+int cmd_dir(int argc, char **argv);
+int cmd_file(int argc, char **argv);
 int cmd_flip(int argc, char **argv);
 int cmd_hosts(int argc, char **argv);
 int cmd_image(int argc, char **argv);

@@ -34,6 +34,8 @@ static const struct command {
 	{ "checkpoint", cmd_checkpoint, "write a job into an image" },
 	{ "restart", cmd_restart, "make a job out of an image" },
 	{ "image", cmd_image, "look at an image" },
+	{ "dir", cmd_dir, "names of objects: list, look up, enter, remove" },
+	{ "file", cmd_file, "copy files to and from a bullet server" },
 	{ "ping", cmd_ping, "time transactions with a host or a job" },
 	{ "flip", cmd_flip, "show addresses, ports and routes of this host" },
 	{ "trace", cmd_trace, "show this host's messages as they come and go" },
