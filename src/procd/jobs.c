@@ -16,6 +16,7 @@
 #include "procd/herd.h"
 #include "procd/migrate.h"
 #include "procd/ops.h"
+#include "procd/quota.h"
 #include "procd/rpc.h"
 
 struct job *jobs_by_name(struct procd *p, const char *name)
@@ -157,22 +158,6 @@ static void on_linger(uv_timer_t *timer)
 	jobs_end(timer->data, NULL, NULL);
 }
 
-static void limit_exited(struct procd *p)
-{
-	struct job *oldest = NULL;
-	unsigned n = 0;
-
-	for (struct job *j = p->jobs; j; j = j->next) {
-		if (j->state != JOB_EXITED)
-			continue;
-		n++;
-		if (!oldest || j->exited_us < oldest->exited_us)
-			oldest = j;
-	}
-	if (n > PROCD_EXITED_MAX)
-		jobs_end(oldest, NULL, NULL);
-}
-
 /* Nothing runs any more, and nobody else has the job. */
 static void bury(struct job *j)
 {
@@ -186,7 +171,7 @@ static void bury(struct job *j)
 	lost_keep(j);
 	(void)uv_timer_start(&j->linger, on_linger, j->p->settings.keep_exited_s * 1000, 0);
 	owner_exited(j);
-	limit_exited(j->p);
+	quota_limit_exited(j->p, j->spec->uid);
 }
 
 /* PID 1 of a namespace is gone last: nothing of the job runs any more. */
@@ -232,7 +217,7 @@ void jobs_exited(struct job *j, const Godwit__Procd__Exited *x)
 	j->state = JOB_EXITED;
 	(void)uv_timer_start(&j->linger, on_linger, j->p->settings.keep_exited_s * 1000, 0);
 	owner_exited(j);
-	limit_exited(j->p);
+	quota_limit_exited(j->p, j->spec->uid);
 }
 
 void jobs_superseded(struct job *j, uint32_t incarnation)
@@ -324,6 +309,8 @@ int jobs_new(struct procd *p, Godwit__Procd__JobSpec *spec, enum job_state state
 	if (p->n_jobs >= PROCD_JOBS_MAX)
 		r = err_set(e, -EAGAIN, "this host has %u jobs already", PROCD_JOBS_MAX);
 	else
+		r = quota_admits_job(p, spec->uid, e);
+	if (!r)
 		r = container_create(&j->container, &p->cgroups, p->jobs_dir, j->name, p->programs, e);
 	if (r < 0) {
 		godwit__procd__job_spec__free_unpacked(spec, NULL);

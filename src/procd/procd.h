@@ -4,6 +4,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 #include <uv.h>
 
@@ -86,6 +87,7 @@ struct job {
 
 /* A request that is being served; whoever holds it answers it once, whenever it likes (rpc.c). */
 struct call {
+	LIST_ENTRY(call) list;
 	struct procd *p;
 	uint64_t id;
 	uint64_t connection; /* serial of the connection to flipd it came over */
@@ -128,6 +130,7 @@ struct procd {
 	struct migration_in *incoming;
 	struct migration_out *outgoing;
 	struct restart *restarts;
+	LIST_HEAD(, call) calls; /* all that are not answered yet */
 };
 
 #endif

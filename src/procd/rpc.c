@@ -12,6 +12,7 @@
 #include "procd/caps.h"
 #include "procd/jobs.h"
 #include "procd/ops.h"
+#include "procd/quota.h"
 
 #define RECONNECT_MS 200u
 
@@ -19,6 +20,7 @@
 
 static void call_free(struct call *c)
 {
+	LIST_REMOVE(c, list);
 	godwit__procd__request__free_unpacked(c->request, NULL);
 	free(c);
 }
@@ -109,6 +111,7 @@ static struct call *call_new(struct procd *p, const struct gwc_request *rq)
 	c->has_cap = memcmp(c->priv.check, none, sizeof none) != 0;
 	c->command = rq->hdr.command;
 	c->request = q;
+	LIST_INSERT_HEAD(&p->calls, c, list);
 	if (c->uid == 0 && q->behalf)
 		c->uid = q->behalf - 1;
 	if (q->version != GODWIT__PROCD__VERSION__VERSION) {
@@ -116,7 +119,7 @@ static struct call *call_new(struct procd *p, const struct gwc_request *rq)
 			    (int)GODWIT__PROCD__VERSION__VERSION, q->version);
 		return NULL;
 	}
-	return c;
+	return quota_refuses(c) ? NULL : c;
 }
 
 static void on_host_request(void *arg, const struct gwc_request *rq)

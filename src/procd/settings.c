@@ -15,6 +15,9 @@
 #define OWNER_PATIENCE_DEFAULT 60u
 #define OWNER_PATIENCE_MAX 86400u
 #define KEEP_EXITED_DEFAULT 600u
+#define USER_JOBS_DEFAULT 256u
+#define USER_REQUESTS_DEFAULT 512u
+#define USER_OPERATIONS_DEFAULT 64u
 
 /* IPv4 addresses in their IPv6 form (::ffff:a.b.c.d), so that there is one kind to compare. */
 static bool parse_address(const char *text, unsigned char ret[16], bool *ret_v4)
@@ -144,6 +147,12 @@ int settings_load(struct settings *s, struct err *e)
 		r = conf_number(c, "log_bytes", LOG_BYTES_DEFAULT, &s->log_bytes, e);
 	if (!r)
 		r = conf_number(c, "keep_exited", KEEP_EXITED_DEFAULT, &s->keep_exited_s, e);
+	if (!r)
+		r = conf_number(c, "user_jobs", USER_JOBS_DEFAULT, &s->user_jobs, e);
+	if (!r)
+		r = conf_number(c, "user_requests", USER_REQUESTS_DEFAULT, &s->user_requests, e);
+	if (!r)
+		r = conf_number(c, "user_operations", USER_OPERATIONS_DEFAULT, &s->user_operations, e);
 	if (!r)
 		r = conf_number(c, "owner_patience", OWNER_PATIENCE_DEFAULT, &s->owner_patience_s, e);
 	s->owner_patience_s = MIN(MAX(s->owner_patience_s, (uint64_t)1), (uint64_t)OWNER_PATIENCE_MAX);

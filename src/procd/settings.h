@@ -16,6 +16,8 @@ struct settings {
 	char cgroup[64];    /* below the root of the cgroup2 hierarchy */
 	uint64_t log_bytes; /* kept of each output stream of a detached job */
 	uint64_t keep_exited_s;
+	/* What one user may have here at once; root and other process servers are not limited. */
+	uint64_t user_jobs, user_requests, user_operations;
 	uint64_t owner_patience_s; /* how long an owner may think about a stun */
 	bool accept;		   /* jobs from other hosts */
 	/* Who speaks for whom here; entries are HOST or HOST:USER:..., HOST may be "*". See policy.h. */

@@ -190,9 +190,11 @@ static int settle_late(struct state_target *d, struct file_home *h, struct err *
 
 static int open_regular(struct state_target *d, struct file_target *f, uint64_t flags, struct err *e)
 {
-	struct file_home *h = &d->files->homes[f->home - 1];
+	struct file_home *h = f->home ? &d->files->homes[f->home - 1] : NULL;
 	int fd, r;
 
+	if (!h)
+		return err_set(e, -EBADMSG, "file %u was none with a content in the description", f->id);
 	if (h->base < 0) {
 		r = settle_late(d, h, e);
 		if (r < 0)
