@@ -144,13 +144,19 @@ check "but no second one" [ $? = 1 ]
 check "the first stays what it was" [ "$(on h1 sh -c "cat '$work/small/image'/* | md5sum")" = "$sum" ]
 counts_on h1 again
 check "and the job goes on, though it was to be killed" [ $? = 0 ]
-lab restart h1 procd -k -e GODWIT_DIE_AT=keep:destination
-counts_on h1 again && on h1 godwit checkpoint --kill again "$work/image6" 2>"$work/err"
-check "a writer that dies is an error" [ $? = 1 ]
-check "that says so" grep -q "died" "$work/err"
-counts_on h1 again
-check "and the job goes on" [ $? = 0 ]
+# Whichever mover dies wherever, the job goes on, and the next checkpoint is well.
+for at in stun:source move:source save:destination keep:destination; do
+	lab restart h1 procd -k -e GODWIT_DIE_AT=$at
+	counts_on h1 again && on h1 godwit checkpoint --kill again "$work/image6" 2>"$work/err"
+	check "a mover that dies at $at is an error" [ $? = 1 ]
+	check "that says so" grep -q "died\|gone" "$work/err"
+	counts_on h1 again
+	check "and the job goes on" [ $? = 0 ]
+done
 lab restart h1 procd
+on h1 godwit checkpoint -i again "$work/image6" >/dev/null && "$GODWIT" image verify "$work/image6"
+check "the next checkpoint is well" [ $? = 0 ]
+check "and nothing is left beside it" [ -z "$(find "$work" -name '.godwit*')" ]
 
 printf x | dd of="$work/image/2.core" bs=1 seek=8192 conv=notrunc 2>/dev/null
 on h1 godwit restart --name bad "$work/image" 2>"$work/err"
