@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <linux/filter.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/user.h>
@@ -7,6 +8,7 @@
 #include "base/util.h"
 #include "image/check_job.h"
 
+#define FILTERS_MAX 512 /* of one thread, as in inject/filter.h */
 #define THREADS_MAX 65536u
 #define TID_MAX (1 << 22)
 #define XSTATE_MAX 65536u
@@ -94,6 +96,26 @@ static int check_thread(const Godwit__Ckpt__Thread *t, bool whole, struct err *e
 	return err ? err : queue_check(t->pending, t->n_pending, e);
 }
 
+static int check_filters(const Godwit__Ckpt__Process *p, struct err *e)
+{
+	for (size_t i = 0; i < p->n_seccomp_filters; i++) {
+		size_t len = p->seccomp_filters[i]->code.len;
+
+		if (!len || len % sizeof(struct sock_filter) || len > BPF_MAXINSNS * sizeof(struct sock_filter))
+			return bad(e, "a seccomp filter of an impossible length");
+	}
+	for (size_t i = 0; i < p->n_threads; i++) {
+		const Godwit__Ckpt__Thread *t = p->threads[i];
+
+		if (t->n_seccomp > FILTERS_MAX)
+			return bad(e, "too many seccomp filters");
+		for (size_t k = 0; k < t->n_seccomp; k++)
+			if (t->seccomp[k] >= p->n_seccomp_filters)
+				return bad(e, "a seccomp filter that is not there");
+	}
+	return 0;
+}
+
 int threads_check(const Godwit__Ckpt__Process *p, bool whole, struct err *e)
 {
 	_cleanup_free_ uint64_t *tids = NULL;
@@ -112,5 +134,7 @@ int threads_check(const Godwit__Ckpt__Process *p, bool whole, struct err *e)
 			return err_wrap(e, "thread %d", p->threads[i]->tid);
 		tids[i] = (uint64_t)p->threads[i]->tid;
 	}
-	return numbers_repeat(tids, p->n_threads) ? bad(e, "two threads with the same number") : 0;
+	if (numbers_repeat(tids, p->n_threads))
+		return bad(e, "two threads with the same number");
+	return check_filters(p, e);
 }

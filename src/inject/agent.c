@@ -144,7 +144,8 @@ int remote_agent_map(struct remote *r, raddr_t at, struct err *e)
 		got = map_beyond_limits(r, e);
 	if (got < 0) {
 		r->agent.a = 0;
-		return err_code(e, (int)got, "cannot map the agent into process %d", r->pid);
+		return e && e->code == got ? err_wrap(e, "cannot map the agent into process %d", r->pid)
+					   : err_code(e, (int)got, "cannot map the agent into process %d", r->pid);
 	}
 	err = agent_fill(r, e);
 	if (err < 0)

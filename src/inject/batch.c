@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/util.h"
+#include "inject/filter.h"
 #include "inject/internal.h"
 
 _Static_assert(BATCH_CALLS_MAX == AGENT_CALLS_MAX && BATCH_DATA_MAX == AGENT_DATA_MAX,
@@ -146,6 +147,28 @@ static int judge(const struct batch *b, struct err *e)
 	return 0;
 }
 
+/* Should we die, the agent may be in the middle of it. */
+static int judge_beforehand(const struct remote *r, const struct remote_thread *t, const struct batch *b,
+			    struct err *e)
+{
+	int err = 0;
+
+	for (unsigned i = 0; t->filters && i < b->n_calls && !err; i++) {
+		const struct batch_call *c = &b->call[i];
+		uint64_t arg[6];
+
+		for (int k = 0; k < 6; k++)
+			arg[k] = c->from[k] == AGENT_DATA    ? remote_batch_addr(r, (uint32_t)c->arg[k]).a
+				 : c->from[k] == AGENT_VALUE ? c->arg[k]
+							     : 0;
+		if (c->nr != AGENT_CALL_TILES)
+			err = filter_judge(r, t, c->nr, arg, r->agent.a, e);
+	}
+	for (unsigned i = 0; t->filters && i < r->link->n_undo && !err; i++)
+		err = filter_judge(r, t, r->link->undo[i].nr, r->link->undo[i].arg, r->agent.a, e);
+	return err;
+}
+
 int batch_run(struct remote *r, struct remote_thread *t, struct batch *b, struct err *e)
 {
 	/* Only what is used of it is ever touched. */
@@ -160,6 +183,9 @@ int batch_run(struct remote *r, struct remote_thread *t, struct batch *b, struct
 		return 0;
 	if (!r->agent.a)
 		return err_set(e, -EINVAL, "no agent in process %d", r->pid);
+	err = judge_beforehand(r, t, b, e);
+	if (err < 0)
+		return err;
 	d = xmalloc(offsetof(struct agent_data, data));
 	err = send_batch(r, t, b, d);
 	if (err < 0)

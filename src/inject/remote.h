@@ -33,6 +33,7 @@ struct remote_thread {
 	} rseq;
 	long call_nr;		 /* the system call it was stopped in, -1: none (it was in its own code) */
 	int64_t call_expires_ns; /* when its timeout ends, by the kernel's monotonic clock; -1: none or unknown */
+	struct filters *filters; /* of seccomp, NULL: none (inject/filter.h) */
 	uint64_t call_switches;	 /* peek_restart's, when that was read */
 	long left_nr;		 /* the call that a stun has ended or let end, -1: none */
 	bool draining;		 /* it is to leave its call: see remote_drain */

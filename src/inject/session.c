@@ -14,6 +14,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "inject/filter.h"
 #include "inject/internal.h"
 
 #ifndef PTRACE_EVENT_STOP
@@ -78,6 +79,7 @@ int remote_open(struct remote *r, pid_t pid, struct err *e)
 	r->pid = pid;
 	r->link = xcalloc(1, sizeof *r->link);
 	fail_init(r->link);
+	r->link->options = filter_can_suspend() ? PTRACE_O_SUSPEND_SECCOMP : 0;
 	(void)snprintf(path, sizeof path, "/proc/%d", pid);
 	r->link->mem = -EBADF;
 	r->link->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -249,7 +251,7 @@ int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e)
 
 int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e)
 {
-	r->link->options = PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+	r->link->options |= PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
 	return remote_stop(r, deadline_us, e);
 }
 
@@ -333,6 +335,8 @@ void remote_done(struct remote *r)
 	fd_close(&r->link->proc);
 	free(r->link->born);
 	free(r->link->lingering);
+	for (size_t i = 0; i < r->n_threads; i++)
+		filters_free(r->threads[i].filters);
 	free(r->link);
 	free(r->threads);
 	memset(r, 0, sizeof *r);

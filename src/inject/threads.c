@@ -11,6 +11,7 @@
 
 #include "base/fd.h"
 #include "base/util.h"
+#include "inject/filter.h"
 #include "inject/internal.h"
 #include "inject/interrupted.h"
 
@@ -35,6 +36,7 @@ struct remote_thread *threads_add(struct remote *r, pid_t tid, pid_t vtid)
 
 void threads_remove(struct remote *r, size_t i)
 {
+	filters_free(r->threads[i].filters);
 	memmove(&r->threads[i], &r->threads[i + 1], (r->n_threads - i - 1) * sizeof *r->threads);
 	r->n_threads--;
 }
@@ -169,6 +171,24 @@ static int mend_eintr(struct remote_thread *t)
 	return trace_set_regs(t->tid, &t->regs);
 }
 
+/* A filter that does not let restart_syscall() pass: then the call itself is to be made again. */
+static int read_filters(struct remote *r, struct remote_thread *t)
+{
+	static const uint64_t none[6];
+	int err;
+
+	filters_free(t->filters);
+	t->filters = NULL;
+	if (!(r->link->options & PTRACE_O_SUSPEND_SECCOMP))
+		return 0;
+	err = filters_read(t->tid, &t->filters);
+	if (err < 0 || !t->filters || (int64_t)t->regs.rax != -ERESTART_RESTARTBLOCK ||
+	    filters_ask(t->filters, SYS_restart_syscall, none, t->regs.rip) == FILTER_LETS)
+		return err;
+	t->regs.rax = (uint64_t)-ERESTARTNOHAND;
+	return trace_set_regs(t->tid, &t->regs);
+}
+
 int thread_read(struct remote *r, struct remote_thread *t, struct err *e)
 {
 	int err = trace_get_regs(t->tid, &t->regs);
@@ -186,5 +206,8 @@ int thread_read(struct remote *r, struct remote_thread *t, struct err *e)
 		err = mend_eintr(t);
 	if (err < 0)
 		return err_code(e, err, "cannot set the registers of thread %d", t->vtid);
+	err = read_filters(r, t);
+	if (err < 0)
+		return err_code(e, err, "cannot read the seccomp filters of thread %d", t->vtid);
 	return 0;
 }

@@ -33,6 +33,7 @@ const struct state_module *const state_modules[] = {
 	/* STATE_LAST: each takes something away that others need */
 	&state_pending,
 	&state_limit,
+	&state_seccomp,
 	&state_creds,
 	&state_policy,
 	&state_dumpable,

@@ -70,8 +70,8 @@ static void check_task(struct state_source *s, const char *tid)
 	if (state_slurp(s->problems, s->proc, path, 65536, &status) < 0)
 		return; /* it has ended */
 	line = strstr(status, "\nSeccomp:\t");
-	if (line && line[10] != '0')
-		refuse(s, "seccomp filter", "run it without a seccomp filter", "seccomp filters cannot move yet");
+	if (line)
+		seccomp_check_mode(s, line[10] - '0');
 }
 
 static int check_threads(struct state_source *s)

@@ -4,7 +4,7 @@
 
 #include "state/state.h"
 
-extern const struct state_module state_thread, state_signal, state_pending, state_call, state_cpu;
+extern const struct state_module state_seccomp, state_thread, state_signal, state_pending, state_call, state_cpu;
 
 /* The registers, vectors and mask of a thread of the target: the last thing, when nothing more will be run in it.
  */
@@ -30,6 +30,9 @@ int call_break_off(const struct state_source *s, struct remote *r, struct err *e
 int call_resume_source(struct state_source *s, struct err *e) must_check;
 int call_resume_target(struct state_target *d, struct err *e) must_check;
 void call_source_done(struct state_source *s);
+
+/* What /proc says of a thread's seccomp mode: refuses what cannot move (seccomp.c). */
+void seccomp_check_mode(struct state_source *s, int mode);
 
 /* Signals that are queued in the message: numbers as a mask. */
 uint64_t signals_queued(const Godwit__Ckpt__Process *p);

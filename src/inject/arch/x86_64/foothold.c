@@ -22,6 +22,7 @@
 #include "base/fd.h"
 #include "base/util.h"
 #include "inject/arch/x86_64/home.h"
+#include "inject/filter.h"
 #include "inject/internal.h"
 
 extern const uint8_t foothold_start[], foothold_rang[], foothold_data[], foothold_end[];
@@ -151,8 +152,10 @@ void foothold_remove(struct remote *r)
 int64_t foothold_call(struct remote *r, struct remote_thread *t, struct err *e, long nr, const uint64_t args[6])
 {
 	struct user_regs_struct go, after;
-	int err = foothold_plant(r, t, e);
+	int err = filter_judge(r, t, (uint64_t)nr, args, r->link->foothold.at, e);
 
+	if (!err)
+		err = foothold_plant(r, t, e);
 	if (err < 0)
 		return err;
 	if (fail_now(r->link, (uint64_t)nr, "from the foothold"))
