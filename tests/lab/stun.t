@@ -127,6 +127,38 @@ check "and is stunned as soon as it has had some" grep -q "out of read: [1-9]" "
 on h1 godwit kill -KILL reader
 exec 8>&-
 
+# Whoever waits for a call to end may die: the call does not notice.
+on h1 godwit run -d --name sleeper -- "$python" -c 'import ctypes, time
+libc = ctypes.CDLL(None, use_errno=True)
+class T(ctypes.Structure): _fields_ = [("s", ctypes.c_long), ("n", ctypes.c_long)]
+print("sleeps", flush=True)
+print(libc.nanosleep(ctypes.byref(T(3, 0)), None), ctypes.get_errno(), flush=True)' >/dev/null
+until_true 10 on_sh 'godwit logs sleeper | grep -q sleeps'
+traced()
+{
+	on_sh 'grep -q "TracerPid:.[1-9]" /proc/$(pgrep -f "print..sleeps" | head -n 1)/status'
+}
+untraced()
+{
+	! traced
+}
+on h1 godwit stun --timeout 60 sleeper >/dev/null 2>&1 &
+stun=$!
+until_true 5 traced
+on h1 pkill -KILL -x mover
+wait $stun
+check "a stun whose mover dies fails" [ $? = 1 ]
+on h1 godwit stun --timeout 60 sleeper >/dev/null 2>&1 &
+stun=$!
+until_true 5 traced
+lab restart h1 procd -k >/dev/null 2>&1
+until_true 5 untraced
+check "if procd dies, its mover lets go" [ $? = 0 ]
+wait $stun
+state_becomes sleeper running
+until_true 10 on_sh 'godwit logs sleeper | grep -q "^0 0$"'
+check "and the call has not noticed" [ $? = 0 ]
+
 # --- owners ---
 
 mkfifo "$work/words"
