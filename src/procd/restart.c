@@ -360,6 +360,10 @@ static void begin(struct restart *s, const Godwit__Procd__HelloReply *h)
 	spec.started_us = realtime_us();
 	spec.adopted = 0;
 	spec.moves = 0;
+	/* Nobody has rights to a new job because he had them to the one in the image. */
+	spec.owner = (char *)(uintptr_t)protobuf_c_empty_string;
+	spec.secret.len = 0;
+	spec.stunned = 0;
 	spec.monotonic_offset_ns = (int64_t)s->monotonic_ns - h->monotonic_ns;
 	spec.boottime_offset_ns = (int64_t)s->boottime_ns - h->boottime_ns;
 	b.migration = s->id;

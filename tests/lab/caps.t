@@ -95,9 +95,23 @@ stranger "$psop" "$full" touch >/dev/null
 check "one with all rights is good" [ $? = 0 ]
 on h1 godwit cap --revoke job
 refused "until it is revoked" stranger "$psop" "$full" touch
+full=$(on h1 godwit cap job)
+on h1 godwit setowner job port:00112233445566778899aabbccddeeff
+on h1 godwit checkpoint job "$work/image" >/dev/null
+grep -q 00112233445566778899aabbccddeeff -r "$work/image"
+check "an image says who the owner was" [ $? = 0 ]
 kill=$(on h1 godwit cap --rights delete job)
 stranger "$psop" "$kill" destroy >/dev/null
 check "one to delete destroys the job" [ $? = 0 ]
 until_true 10 eval '! job_lives h1 job'
 check "which ends" [ $? = 0 ]
+stranger "$psop" "$kill" destroy >/dev/null
+until_true 10 on h2 sh -c '! test -e /run/godwit/jobs/job'
+check "destroyed again, it is forgotten" [ $? = 0 ]
+on h1 godwit restart "$work/image" >/dev/null
+until_true 10 job_lives h1 job
+check "the image becomes a job again" [ $? = 0 ]
+refused "to which nobody has rights because he had them to the old one" stranger "$psop" "$full" touch
+on h1 sh -c 'grep -q 00112233445566778899aabbccddeeff /run/godwit/jobs/job/job'
+check "and which has no owner" [ $? = 1 ]
 finish
