@@ -10,7 +10,7 @@
 
 struct args {
 	const char *job, *dir, *parent;
-	bool kill, replace, compress, update, json;
+	bool kill, replace, compress, update, seal, json;
 };
 
 static const struct argp_option options[] = {
@@ -20,6 +20,7 @@ static const struct argp_option options[] = {
 	  0 },
 	{ "parent", 'p', "IMAGE", 0, "share with that image what has not changed since, if the disk can", 0 },
 	{ "compress", 'z', NULL, 0, "compress memory (zstd); gdb then cannot read it", 0 },
+	{ "seal", 's', NULL, 0, "by the cluster: restarted by its owner, the job gets back what it could do", 0 },
 	{ "json", 'j', NULL, 0, "one object: job, image, freeze_us, total_us, bytes, pages, written", 0 },
 	{ 0 },
 };
@@ -43,6 +44,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'z':
 		a->compress = true;
+		return 0;
+	case 's':
+		a->seal = true;
 		return 0;
 	case 'j':
 		a->json = true;
@@ -112,6 +116,7 @@ int cmd_checkpoint(int argc, char **argv)
 	message.replace = a.replace;
 	message.compress = a.compress;
 	message.update = a.update;
+	message.seal = a.seal;
 	port = cli_port_job(job);
 	r = cli_call(&c, port, &req, &reply, &e);
 	cli_close(&c);

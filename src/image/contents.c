@@ -66,6 +66,7 @@ void contents_done(struct contents *c)
 	free(c->pieces);
 	free(c->hashes);
 	free(c->packed);
+	free(c->frame);
 	(void)ZSTD_freeCCtx(c->zstd);
 	update_free(c->update);
 	*c = (struct contents) { .fd = -EBADF };
@@ -78,6 +79,15 @@ void contents_init(struct contents *c, int fd, bool compress)
 		return;
 	c->packed = xmalloc(ZSTD_compressBound(IMAGE_CHUNK_MAX));
 	c->zstd = ZSTD_createCCtx();
+}
+
+int contents_write(struct contents *c, const void *buf, size_t len, uint64_t at)
+{
+	int err = file_write_at(c->fd, buf, len, at);
+
+	if (!err && c->frame)
+		frame_hash_add(c->frame, buf, len, at);
+	return err;
 }
 
 /* --- pieces --- */
@@ -116,6 +126,16 @@ static int write_sparse(struct contents *c, const uint8_t *buf, size_t len, uint
 	return err;
 }
 
+static void add_hashes(struct contents *c, const uint8_t *bytes, size_t len)
+{
+	if (c->n_hashes + len / IMAGE_PAGE > c->hash_room) {
+		c->hash_room = MAX(2 * c->hash_room, c->n_hashes + len / IMAGE_PAGE);
+		c->hashes = xrealloc(c->hashes, c->hash_room * IMAGE_HASH_LEN);
+	}
+	for (size_t at = 0; at < len; at += IMAGE_PAGE)
+		page_hash(bytes + at, c->hashes + IMAGE_HASH_LEN * c->n_hashes++);
+}
+
 static int put_plain(struct contents *c, uint32_t space, uint64_t start, const uint8_t *bytes, size_t len)
 {
 	struct piece *last = c->n ? &c->pieces[c->n - 1] : NULL;
@@ -128,19 +148,11 @@ static int put_plain(struct contents *c, uint32_t space, uint64_t start, const u
 			c->end += start - last->end;
 		(void)add_piece(c, space, start, len);
 	}
+	if (c->frame)
+		add_hashes(c, bytes, len);
 	at = c->end;
 	c->end += len;
 	return write_sparse(c, bytes, len, at);
-}
-
-static void add_hashes(struct contents *c, const uint8_t *bytes, size_t len)
-{
-	if (c->n_hashes + len / IMAGE_PAGE > c->hash_room) {
-		c->hash_room = MAX(2 * c->hash_room, c->n_hashes + len / IMAGE_PAGE);
-		c->hashes = xrealloc(c->hashes, c->hash_room * IMAGE_HASH_LEN);
-	}
-	for (size_t at = 0; at < len; at += IMAGE_PAGE)
-		page_hash(bytes + at, c->hashes + IMAGE_HASH_LEN * c->n_hashes++);
 }
 
 /* One frame of its own; what is compressed comes in order. */
@@ -156,7 +168,7 @@ static int put_packed(struct contents *c, uint32_t space, uint64_t start, const 
 	p->stored = packed;
 	add_hashes(c, bytes, len);
 	c->written += packed;
-	err = file_write_at(c->fd, c->packed, packed, c->end);
+	err = contents_write(c, c->packed, packed, c->end);
 	c->end += packed;
 	return err;
 }
@@ -383,7 +395,7 @@ int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e)
 	size_t n = 0;
 	int err = 0;
 
-	if (c->compress || c->update)
+	if (c->compress || c->update || c->frame)
 		order_hashes(c);
 	else
 		err = hash_file(c, m);
@@ -398,6 +410,6 @@ int contents_hashes(struct contents *c, Godwit__Image__Image *m, struct err *e)
 	m->hash.data = xmalloc(IMAGE_HASH_LEN);
 	contents_hash_end(&h, m->hash.data);
 	m->hashes = contents_room(c, n * IMAGE_HASH_LEN);
-	err = file_write_at(c->fd, c->hashes, n * IMAGE_HASH_LEN, m->hashes);
+	err = contents_write(c, c->hashes, n * IMAGE_HASH_LEN, m->hashes);
 	return err < 0 ? err_code(e, err, "cannot write the hashes of page contents") : 0;
 }

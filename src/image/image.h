@@ -35,12 +35,28 @@
 /* How many bytes at most are asked of a source, or given to a sink, at once. */
 #define IMAGE_CHUNK_MAX (256u << 10)
 
+/* --- seals: see seal.c --- */
+
+#define IMAGE_SEAL_NAME "seal"
+#define IMAGE_SEAL_ID_LEN 8u
+#define IMAGE_DIGEST_LEN 64u
+#define IMAGE_WORD_LEN 32u
+struct image_seal {
+	uint8_t id[IMAGE_SEAL_ID_LEN];	  /* of the key */
+	uint8_t digest[IMAGE_DIGEST_LEN]; /* of all of the image */
+	uint8_t word[IMAGE_WORD_LEN];	  /* the key's, about the digest */
+};
+/* Asks whoever has the key for its word. */
+typedef int image_seal_fn(void *arg, const uint8_t digest[IMAGE_DIGEST_LEN], uint8_t ret_id[IMAGE_SEAL_ID_LEN],
+			  uint8_t ret_word[IMAGE_WORD_LEN], struct err *e);
+
 /* --- writing --- */
 
 enum image_flag {
 	IMAGE_REPLACE = 1,  /* take the place of an image that is there */
 	IMAGE_COMPRESS = 2, /* zstd */
 	IMAGE_UPDATE = 4,   /* the same, but write only what has changed, if that can be done (update.c) */
+	IMAGE_SEAL = 8,	    /* covers every byte; a whole image, hashed as it comes: see image_seal_by() */
 };
 
 /* Page contents exist from `start` to `end`, page-aligned, in a space as in godwit.image.Chunk. */
@@ -90,6 +106,8 @@ int image_end(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct
 	      struct err *e) must_check;
 /* Works out hashes, and puts it in its place, on disk. The writer is still to be freed. */
 int image_commit(struct image_writer *w, struct err *e) must_check;
+/* With IMAGE_SEAL: by this. */
+void image_seal_by(struct image_writer *w, image_seal_fn *fn, void *arg);
 /* Bytes of page contents that went into files. */
 uint64_t image_written(const struct image_writer *w);
 /* Removes what was written, unless it was committed. NULL is permitted. */
@@ -108,6 +126,9 @@ void image_close(struct image *im); /* NULL is permitted */
 
 /* The whole job, processes included, leader first. Valid until image_close(). */
 const Godwit__Ckpt__Job *image_job(const struct image *im);
+/* NULL: it is not sealed. If it is, every byte but page contents has been checked against the digest, and they are
+ * by image_pages(); the word is for whoever has the key. */
+const struct image_seal *image_seal(const struct image *im);
 /* What the i-th file says of itself; i < image_job()->n_processes. */
 const Godwit__Image__Image *image_header(const struct image *im, size_t i);
 

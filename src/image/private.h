@@ -87,8 +87,10 @@ struct contents {
 	int fd; /* the caller's */
 	bool compress;
 	struct update *update; /* NULL: the file is new */
-	uint64_t end;	       /* of a new file, so far */
-	uint64_t written;      /* bytes of contents */
+	struct frame_hash
+		*frame;	  /* to be sealed: fed with all that is written, contents are hashed as they come */
+	uint64_t end;	  /* of a new file, so far */
+	uint64_t written; /* bytes of contents */
 	struct piece *pieces;
 	size_t n, room;
 	uint8_t *hashes; /* of each page, as it came */
@@ -99,6 +101,8 @@ struct contents {
 
 void contents_init(struct contents *c, int fd, bool compress);
 void contents_done(struct contents *c);
+/* Writes what is not page contents, and feeds the frame's hash. */
+int contents_write(struct contents *c, const void *buf, size_t len, uint64_t at);
 /* Room for `len` bytes that are not page contents, page-aligned. */
 uint64_t contents_room(struct contents *c, uint64_t len);
 /* Whole pages, anywhere; to be compressed: in order, and at most IMAGE_CHUNK_MAX. */
@@ -158,8 +162,9 @@ void place_done(struct place *p);
 struct core {
 	int fd;
 	uint64_t size;
-	int32_t pid;	 /* by its name */
-	uint32_t inside; /* what the cell calls it */
+	int32_t pid;		      /* by its name */
+	uint32_t inside;	      /* what the cell calls it */
+	uint8_t hash[IMAGE_HASH_LEN]; /* of the message */
 	Godwit__Image__Image *message;
 };
 
@@ -177,6 +182,32 @@ struct image_cores {
 	size_t n;
 };
 void inside_serve(int sock, void *arg);
+
+/* --- seal.c --- */
+
+/* What is not page contents, fed by ascending offsets, the first page last. */
+struct frame_hash {
+	crypto_generichash_state state;
+	uint64_t page;
+	uint8_t bytes[IMAGE_PAGE];
+};
+void frame_hash_init(struct frame_hash *h);
+void frame_hash_add(struct frame_hash *h, const void *bytes, size_t len, uint64_t at);
+void frame_hash_end(struct frame_hash *h, uint8_t ret[IMAGE_HASH_LEN]);
+void message_hash(const void *bytes, size_t len, uint8_t ret[IMAGE_HASH_LEN]);
+
+struct sealed_core {
+	int32_t pid;
+	uint64_t size;
+	uint8_t message[IMAGE_HASH_LEN], frame[IMAGE_HASH_LEN];
+};
+int seal_write(int dir, const struct sealed_core *cores, uint32_t n, image_seal_fn *fn, void *arg,
+	       struct err *e) must_check;
+/* -ENOENT, without words: there is none. *ret_cores: the caller's, also after an error. */
+int seal_read(int dir, struct image_seal *ret, struct sealed_core **ret_cores, uint32_t *ret_n,
+	      struct err *e) must_check;
+/* Is the core file what was sealed, page contents apart? */
+int seal_check(const struct core *c, const struct sealed_core *s, struct err *e) must_check;
 
 /* --- check.c --- */
 

@@ -23,7 +23,9 @@ struct image {
 	bool here; /* without a cell */
 	struct cell cell;
 	struct image_cores cores; /* as they were found, then by index in the job */
-	Godwit__Ckpt__Job job;	  /* of the first, with everybody's processes */
+	bool sealed;
+	struct image_seal seal;
+	Godwit__Ckpt__Job job; /* of the first, with everybody's processes */
 };
 
 /* --- opening --- */
@@ -104,11 +106,11 @@ static int scan(struct image *im, struct err *e)
 
 /* --- what the cell says --- */
 
-static int ask_core(struct image *im, uint32_t i, Godwit__Image__Image **ret, struct err *e)
+static int ask_core(struct image *im, uint32_t i, struct err *e)
 {
 	const struct cell_head ask = { .what = INSIDE_OPEN, .index = { i } };
 	const ProtobufCMessageDescriptor *d = &godwit__image__image__descriptor;
-	const struct core *c = &im->cores.v[i];
+	struct core *c = &im->cores.v[i];
 	_cleanup_free_ uint8_t *bytes = NULL;
 	Godwit__Image__Image *m;
 	size_t len;
@@ -123,11 +125,29 @@ static int ask_core(struct image *im, uint32_t i, Godwit__Image__Image **ret, st
 		return err_set(e, -EBADMSG, "it is not a message");
 	/* Once more: we rely on its bounds. */
 	err = image_check(m, c->size, c->pid, e);
-	if (err < 0)
+	if (err < 0) {
 		godwit__image__image__free_unpacked(m, NULL);
-	else
-		*ret = m;
-	return err;
+		return err;
+	}
+	/* What our encoder writes is what it wrote: a seal holds these bytes, too. */
+	message_hash(bytes, len, c->hash);
+	c->message = m;
+	return 0;
+}
+
+static int decode_here(struct core *c, struct err *e)
+{
+	_cleanup_free_ uint8_t *bytes = NULL;
+	size_t len;
+	int err = core_decode(c, &c->message, e);
+
+	if (err < 0)
+		return err;
+	len = godwit__image__image__get_packed_size(c->message);
+	bytes = xmalloc(len + 1);
+	(void)godwit__image__image__pack(c->message, bytes);
+	message_hash(bytes, len, c->hash);
+	return 0;
 }
 
 /* The cell has copies of the descriptors, and what it is to know of them. */
@@ -143,7 +163,7 @@ static int decode_all(struct image *im, struct err *e)
 	for (uint32_t i = 0; i < im->cores.n && !err; i++) {
 		struct core *c = &im->cores.v[i];
 
-		err = im->here ? core_decode(c, &c->message, e) : ask_core(im, i, &c->message, e);
+		err = im->here ? decode_here(c, e) : ask_core(im, i, e);
 		c->inside = i;
 		if (err < 0)
 			(void)err_wrap(e, "%s/%d" SUFFIX, im->path, c->pid);
@@ -179,6 +199,27 @@ static int put_together(struct image *im, struct err *e)
 	return 0;
 }
 
+static int check_seal(struct image *im, struct err *e)
+{
+	_cleanup_free_ struct sealed_core *cores = NULL;
+	uint32_t n = 0;
+	int err = seal_read(im->dir, &im->seal, &cores, &n, e);
+
+	if (err == -ENOENT)
+		return 0;
+	if (err < 0)
+		return err_wrap(e, "%s", im->path);
+	if (n != im->cores.n)
+		return err_set(e, -EBADMSG, "%s: its seal is broken: there were %u processes", im->path, n);
+	for (uint32_t i = 0; i < n && !err; i++) {
+		err = seal_check(&im->cores.v[i], &cores[i], e);
+		if (err < 0)
+			(void)err_wrap(e, "%s/%d" SUFFIX, im->path, im->cores.v[i].pid);
+	}
+	im->sealed = !err;
+	return err;
+}
+
 static void drop_image(struct image **im)
 {
 	image_close(*im);
@@ -201,6 +242,8 @@ static int open_image(const char *path, bool here, struct image **ret, struct er
 		err = decode_all(im, e);
 	if (!err)
 		err = put_together(im, e);
+	if (!err)
+		err = check_seal(im, e);
 	if (err < 0)
 		return err;
 	*ret = steal_ptr(&im);
@@ -234,6 +277,11 @@ void image_close(struct image *im)
 const Godwit__Ckpt__Job *image_job(const struct image *im)
 {
 	return &im->job;
+}
+
+const struct image_seal *image_seal(const struct image *im)
+{
+	return im->sealed ? &im->seal : NULL;
 }
 
 const Godwit__Image__Image *image_header(const struct image *im, size_t i)

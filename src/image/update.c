@@ -195,8 +195,11 @@ struct update *update_open(const struct place *p, int32_t pid)
 	_cleanup_fd_ int dir = openat(p->parent, p->last, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
 	char name[IMAGE_NAME_MAX];
 
+	/* What is sealed is not changed: it would be neither the one nor the other. */
+	if (dir < 0 || faccessat(dir, IMAGE_SEAL_NAME, F_OK, AT_SYMLINK_NOFOLLOW) == 0)
+		return NULL;
 	(void)snprintf(name, sizeof name, "%d.core", pid);
-	return dir < 0 ? NULL : adopt(openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), pid);
+	return adopt(openat(dir, name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), pid);
 }
 
 /* Nobody may give back what is being shared. */

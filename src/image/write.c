@@ -25,6 +25,8 @@ struct image_writer {
 	struct core_out **cores;
 	uint8_t *buf;
 	bool committed;
+	image_seal_fn *seal;
+	void *seal_arg;
 };
 
 /* One process. The number of processes is written into each file at the end. */
@@ -36,6 +38,7 @@ struct core_out {
 	struct contents contents;
 	struct notes notes; /* without ours */
 	struct segments segments;
+	struct sealed_core sealed;
 };
 
 static void drop_writer(struct image_writer **w)
@@ -185,7 +188,7 @@ static int write_vdso(struct core_out *c, uint64_t *ret_where, struct err *e)
 	if (!vdso->len)
 		return 0;
 	*ret_where = contents_room(&c->contents, vdso->len);
-	err = file_write_at(c->contents.fd, vdso->data, vdso->len, *ret_where);
+	err = contents_write(&c->contents, vdso->data, vdso->len, *ret_where);
 	return err < 0 ? err_code(e, err, "cannot write the vDSO") : 0;
 }
 
@@ -229,7 +232,7 @@ void image_share(struct image_writer *w, const char *other)
 /* NULL: it will be a new file. */
 static struct update *find_update(const struct image_writer *w, int32_t pid)
 {
-	if (w->flags & IMAGE_COMPRESS || w->n != 1)
+	if (w->flags & (IMAGE_COMPRESS | IMAGE_SEAL) || w->n != 1)
 		return NULL;
 	if (w->shared)
 		return update_clone(&w->place, w->shared, pid);
@@ -259,6 +262,10 @@ int image_begin(struct image_writer *w, int32_t pid, struct err *e)
 		c->fd = open_core(w, pid, e);
 	contents_init(&c->contents, update ? update_fd(update) : c->fd, w->flags & IMAGE_COMPRESS);
 	c->contents.update = update;
+	if (w->flags & IMAGE_SEAL) {
+		c->contents.frame = xmalloc(sizeof *c->contents.frame);
+		frame_hash_init(c->contents.frame);
+	}
 	return !update && c->fd < 0 ? c->fd : 0;
 }
 
@@ -325,8 +332,9 @@ static Elf64_Ehdr elf_header(uint64_t phoff, uint64_t shoff, size_t n)
 	return h;
 }
 
-static int add_own_note(struct notes *n, Godwit__Image__Image *m, struct err *e)
+static int add_own_note(struct core_out *c, struct err *e)
 {
+	Godwit__Image__Image *m = c->message;
 	size_t len = godwit__image__image__get_packed_size(m);
 	_cleanup_free_ uint8_t *bytes = NULL;
 
@@ -334,7 +342,8 @@ static int add_own_note(struct notes *n, Godwit__Image__Image *m, struct err *e)
 		return err_set(e, -E2BIG, "the checkpoint message has %zu bytes", len);
 	bytes = xmalloc(len);
 	(void)godwit__image__image__pack(m, bytes);
-	notes_add(n, IMAGE_OWNER, IMAGE_NOTE, bytes, len);
+	message_hash(bytes, len, c->sealed.message);
+	notes_add(&c->notes, IMAGE_OWNER, IMAGE_NOTE, bytes, len);
 	return 0;
 }
 
@@ -355,23 +364,23 @@ static struct tail make_tail(struct core_out *c)
 	return t;
 }
 
-static int write_tail(const struct core_out *c, const struct tail *t)
+static int write_tail(struct core_out *c, const struct tail *t)
 {
 	const struct segments *s = &c->segments;
 	Elf64_Phdr note = { .p_type = PT_NOTE, .p_offset = t->notes, .p_filesz = c->notes.len, .p_align = 4 };
 	Elf64_Shdr section = { .sh_info = (uint32_t)s->n + 1 };
-	int fd = c->contents.fd;
-	int err = file_write_at(fd, c->notes.bytes, c->notes.len, t->notes);
+	struct contents *to = &c->contents;
+	int err = contents_write(to, c->notes.bytes, c->notes.len, t->notes);
 
 	if (!err)
-		err = file_write_at(fd, &note, sizeof note, t->headers);
+		err = contents_write(to, &note, sizeof note, t->headers);
 	if (!err)
-		err = file_write_at(fd, s->v, s->n * sizeof *s->v, t->headers + sizeof note);
-	return err ? err : file_write_at(fd, &section, sizeof section, t->section);
+		err = contents_write(to, s->v, s->n * sizeof *s->v, t->headers + sizeof note);
+	return err ? err : contents_write(to, &section, sizeof section, t->section);
 }
 
 /* Of an image that is updated the header is the commit: all else must be on the disk before it. */
-static int write_header(const struct core_out *c, const struct tail *t)
+static int write_header(struct core_out *c, const struct tail *t)
 {
 	Elf64_Ehdr head = elf_header(t->headers, t->section, c->segments.n + 1);
 	int fd = c->contents.fd, err;
@@ -381,7 +390,7 @@ static int write_header(const struct core_out *c, const struct tail *t)
 			return -errno;
 		update_commit(c->contents.update);
 	}
-	err = file_write_at(fd, &head, sizeof head, 0);
+	err = contents_write(&c->contents, &head, sizeof head, 0);
 	if (!err && fsync(fd) < 0)
 		err = -errno;
 	if (!err && c->contents.update)
@@ -398,7 +407,7 @@ static int finish_core(struct core_out *c, struct err *e)
 	int err = contents_hashes(&c->contents, c->message, e);
 
 	if (!err)
-		err = add_own_note(&c->notes, c->message, e);
+		err = add_own_note(c, e);
 	if (err < 0)
 		return err;
 	t = make_tail(c);
@@ -409,7 +418,28 @@ static int finish_core(struct core_out *c, struct err *e)
 	err = write_tail(c, &t);
 	if (!err)
 		err = write_header(c, &t);
+	c->sealed.pid = c->pid;
+	c->sealed.size = t.end;
+	if (c->contents.frame)
+		frame_hash_end(c->contents.frame, c->sealed.frame);
 	return err < 0 ? err_code(e, err, "cannot write process %d", c->pid) : 0;
+}
+
+void image_seal_by(struct image_writer *w, image_seal_fn *fn, void *arg)
+{
+	w->seal = fn;
+	w->seal_arg = arg;
+}
+
+static int seal(struct image_writer *w, struct err *e)
+{
+	_cleanup_free_ struct sealed_core *cores = xcalloc(w->n, sizeof *cores);
+
+	if (!w->seal)
+		return err_set(e, -EINVAL, "there is nobody to seal the image");
+	for (uint32_t i = 0; i < w->n; i++)
+		cores[i] = w->cores[i]->sealed;
+	return seal_write(w->place.dir, cores, w->n, w->seal, w->seal_arg, e);
 }
 
 int image_commit(struct image_writer *w, struct err *e)
@@ -422,6 +452,8 @@ int image_commit(struct image_writer *w, struct err *e)
 		w->cores[i]->message->of = w->n;
 		err = finish_core(w->cores[i], e);
 	}
+	if (!err && w->flags & IMAGE_SEAL)
+		err = seal(w, e);
 	if (!err && !is_in_place(w))
 		err = place_take(&w->place, e);
 	w->committed = !err;

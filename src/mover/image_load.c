@@ -37,6 +37,27 @@ static void fill_checked(struct mover *m, Godwit__Mover__Checked *c)
 	memcpy(c->begin.data, job->begin.data, job->begin.len);
 }
 
+static ProtobufCBinaryData copy_bytes(const uint8_t *from, size_t len)
+{
+	ProtobufCBinaryData b = { .len = len, .data = xmalloc(len) };
+
+	memcpy(b.data, from, len);
+	return b;
+}
+
+static void fill_seal(struct mover *m, Godwit__Mover__Checked *c)
+{
+	const struct image_seal *seal = image_seal(m->from.image);
+
+	if (!seal)
+		return;
+	c->seal = xmalloc(sizeof *c->seal);
+	godwit__mover__image_seal__init(c->seal);
+	c->seal->digest = copy_bytes(seal->digest, sizeof seal->digest);
+	c->seal->id = copy_bytes(seal->id, sizeof seal->id);
+	c->seal->word = copy_bytes(seal->word, sizeof seal->word);
+}
+
 /* What the destination must have, with probes of today. */
 static int require(struct mover *m, Godwit__Mover__Checked *c, const char *path, struct err *e)
 {
@@ -99,6 +120,7 @@ int image_load(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__M
 	out->kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_CHECKED;
 	out->checked = xmalloc(sizeof *out->checked);
 	fill_checked(m, out->checked);
+	fill_seal(m, out->checked);
 	return require(m, out->checked, path, e);
 }
 

@@ -47,10 +47,15 @@ struct saving {
 /* Where the image will be; where the file system has no unnamed files, memory has to do. */
 static int open_aside(const char *path, struct err *e)
 {
-	_cleanup_free_ char *parent = xstrdup(path);
+	_cleanup_free_ char *parent = xstrdup(path ? path : "");
 	char *slash = strrchr(parent, '/');
 	int fd;
 
+	/* What is to be sealed is not read back from a file system that may be the user's own work. */
+	if (!path) {
+		fd = memfd_create("godwit-image", MFD_CLOEXEC);
+		return fd < 0 ? err_errno(e, "no memory for the pages") : fd;
+	}
 	if (slash)
 		slash[slash == parent] = '\0';
 	fd = open(slash ? parent : ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
@@ -314,10 +319,39 @@ static int receive(struct mover *m, struct file_parts *kept, struct file_parts *
 	return err ? err : take_pages(m, e);
 }
 
+/* Whoever has the key is procd. */
+static int ask_word(void *arg, const uint8_t digest[IMAGE_DIGEST_LEN], uint8_t ret_id[IMAGE_SEAL_ID_LEN],
+		    uint8_t ret_word[IMAGE_WORD_LEN], struct err *e)
+{
+	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT, *in = NULL;
+	Godwit__Mover__ImageSeal ask = GODWIT__MOVER__IMAGE_SEAL__INIT;
+	struct mover *m = arg;
+	int err;
+
+	ask.digest = (ProtobufCBinaryData) { IMAGE_DIGEST_LEN, (uint8_t *)(uintptr_t)digest };
+	out.kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_UNSEALED;
+	out.unsealed = &ask;
+	err = control_send(m, &out, e);
+	if (!err)
+		err = control_receive(m, &in, e);
+	if (err < 0)
+		return err;
+	if (in->kind_case != GODWIT__MOVER__MOVER_MESSAGE__KIND_SEALED) {
+		err = err_set(e, -ECANCELED, "the checkpoint was given up");
+	} else if (in->sealed->id.len != IMAGE_SEAL_ID_LEN || in->sealed->word.len != IMAGE_WORD_LEN) {
+		err = err_set(e, -ENOKEY, "the process server has no seal for it; its log says why");
+	} else {
+		memcpy(ret_id, in->sealed->id.data, IMAGE_SEAL_ID_LEN);
+		memcpy(ret_word, in->sealed->word.data, IMAGE_WORD_LEN);
+	}
+	godwit__mover__mover_message__free_unpacked(in, NULL);
+	return err;
+}
+
 static int save(struct mover *m, const Godwit__Mover__Save *ask, struct err *e)
 {
 	unsigned flags = (ask->replace ? IMAGE_REPLACE : 0) | (ask->compress ? IMAGE_COMPRESS : 0) |
-			 (ask->update ? IMAGE_UPDATE : 0);
+			 (ask->update ? IMAGE_UPDATE : 0) | (ask->seal ? IMAGE_SEAL : 0);
 	struct file_parts kept = { 0 }, late = { 0 };
 	struct saving *s = m->to.saving;
 	int err = image_create(ask->path, flags, ask->name, ask->host, &s->w, e);
@@ -326,8 +360,9 @@ static int save(struct mover *m, const Godwit__Mover__Save *ask, struct err *e)
 		return err;
 	if (*ask->parent)
 		image_share(s->w, ask->parent);
+	image_seal_by(s->w, ask_word, m);
 	if (ask->compress) {
-		s->fd = open_aside(ask->path, e);
+		s->fd = open_aside(ask->seal ? NULL : ask->path, e);
 		if (s->fd < 0)
 			return s->fd;
 	}

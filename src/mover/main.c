@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <errno.h>
+#include <grp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
@@ -68,9 +70,27 @@ static int serve(struct mover *m, struct err *e)
 	return 0;
 }
 
+/*
+ * The sides of images run with the rights of whoever asked, from before they hear a word. But they are not his to
+ * change: a sealed image is what we say it is. A process that gives up its ids without an exec stays out of reach
+ * of ptrace (fs.suid_dumpable may say otherwise, so it is said again).
+ */
+static int become(const char *uid_text, const char *gid_text)
+{
+	uid_t uid = (uid_t)strtoul(uid_text, NULL, 10);
+	gid_t gid = (gid_t)strtoul(gid_text, NULL, 10);
+
+	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0 ||
+	    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) {
+		log_error("cannot become user %s: %s", uid_text, strerror(errno));
+		return -errno;
+	}
+	return 0;
+}
+
 static void usage(void)
 {
-	fprintf(stderr, "usage: mover source|destination\n"
+	fprintf(stderr, "usage: mover source|destination [UID GID]\n"
 			"One side of a migration. Started by procd, with a control socket as descriptor 3; see "
 			"mover(8).\n");
 }
@@ -82,12 +102,14 @@ int main(int argc, char **argv)
 	int err;
 
 	log_open("mover");
-	if (argc != 2 || (strcmp(argv[1], "source") != 0 && strcmp(argv[1], "destination") != 0)) {
+	if ((argc != 2 && argc != 4) || (strcmp(argv[1], "source") != 0 && strcmp(argv[1], "destination") != 0)) {
 		usage();
 		return argc == 2 && !strcmp(argv[1], "--help") ? 0 : 2;
 	}
 	m.source = !strcmp(argv[1], "source");
 	(void)signal(SIGPIPE, SIG_IGN);
+	if (argc == 4 && become(argv[2], argv[3]) < 0)
+		return 1;
 	(void)signal(SIGXFSZ, SIG_IGN); /* a limit on the size of files is an error like a full disk */
 	/* A job stands still while we work; on a busy host everyone else can wait these few milliseconds. */
 	(void)setpriority(PRIO_PROCESS, 0, -20);

@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/util.h"
 #include "checkpoint.pb-c.h"
+#include "lib/cluster_seal.h"
 #include "procd/jobs.h"
 #include "procd/migration.h"
 
@@ -30,7 +31,7 @@
 
 struct image_out {
 	char *path, *parent;
-	bool kill, replace, compress, update;
+	bool kill, replace, compress, update, seal;
 	uid_t uid;
 	gid_t gid;
 	struct mover *saver;
@@ -53,6 +54,7 @@ struct image_out *image_out_new(struct migration_out *m, struct call *c)
 	i->replace = q->replace;
 	i->compress = q->compress;
 	i->update = q->update;
+	i->seal = q->seal;
 	i->uid = c->uid;
 	i->gid = c->gid;
 	i->streams = memfd_create("godwit-streams", MFD_CLOEXEC);
@@ -93,6 +95,7 @@ static void say_save(struct migration_out *m)
 	q.replace = m->image->replace;
 	q.compress = m->image->compress;
 	q.update = m->image->update;
+	q.seal = m->image->seal;
 	q.name = m->name;
 	q.host = m->p->settings.name;
 	q.begin.data = bytes;
@@ -184,6 +187,25 @@ static void failed(struct migration_out *m, int code, const char *text)
 		out_finish(m);
 }
 
+/* Only what was ordered: the mover is ours, and out of its user's reach (mover/main.c). */
+static void give_word(struct migration_out *m, const Godwit__Mover__ImageSeal *asked)
+{
+	Godwit__Mover__ImageSeal q = GODWIT__MOVER__IMAGE_SEAL__INIT;
+	uint8_t id[CLUSTER_SEAL_ID_LEN], word[CLUSTER_SEAL_WORD_LEN];
+	struct err e = { 0 };
+
+	if (!m->image->seal || asked->digest.len != CLUSTER_SEAL_DIGEST_LEN) {
+		(void)err_set(&e, -EPERM, "nobody ordered a seal");
+	} else if (cluster_seal_make(asked->digest.data, id, word, &e) == 0) {
+		q.id = (ProtobufCBinaryData) { sizeof id, id };
+		q.word = (ProtobufCBinaryData) { sizeof word, word };
+	}
+	if (e.code)
+		log_error("job %s: no seal for its image: %s", m->name, err_text(&e));
+	if (mover_say(m->image->saver, MOVER_KIND(SEALED), &q, NULL, 0) < 0)
+		log_error("job %s: cannot talk to the mover that writes the image", m->name);
+}
+
 static void on_message(void *arg, const mover_message *msg)
 {
 	struct migration_out *m = arg;
@@ -194,6 +216,8 @@ static void on_message(void *arg, const mover_message *msg)
 		say_save(m);
 		if (!m->failing)
 			out_connect(m, LOOPBACK, msg->listening->port, false);
+	} else if (msg->kind_case == MOVER_KIND(UNSEALED) && m->image->keeping) {
+		give_word(m, msg->unsealed);
 	} else if (msg->kind_case == MOVER_KIND(KEPT) && m->image->keeping) {
 		on_kept(m, msg->kept);
 	} else if (msg->kind_case == MOVER_KIND(FAILED)) {

@@ -81,12 +81,13 @@ static void on_gone(void *arg, int reason)
 
 static const struct chan_ops chan_ops = { .packet = on_packet, .gone = on_gone };
 
-/* The new program has no supplementary groups: libuv sees to that. */
+/* It becomes the user itself, so that the user cannot get at it: mover/main.c. */
 static int spawn(struct procd *p, struct mover *m, const char *side, uid_t uid, gid_t gid, int control,
 		 struct err *e)
 {
 	_cleanup_free_ char *program = xasprintf("%s/mover", p->programs);
-	char *argv[] = { (char *)(uintptr_t) "mover", (char *)(uintptr_t)side, NULL };
+	_cleanup_free_ char *user = xasprintf("%u", uid), *group = xasprintf("%u", gid);
+	char *argv[] = { (char *)(uintptr_t) "mover", (char *)(uintptr_t)side, uid ? user : NULL, group, NULL };
 	uv_stdio_container_t stdio[MOVER_CONTROL_FD + 1] = {
 		{ .flags = UV_IGNORE },
 		{ .flags = UV_IGNORE },
@@ -100,11 +101,6 @@ static int spawn(struct procd *p, struct mover *m, const char *side, uid_t uid, 
 				   .stdio_count = MOVER_CONTROL_FD + 1 };
 	int r;
 
-	if (uid) {
-		o.flags = UV_PROCESS_SETUID | UV_PROCESS_SETGID;
-		o.uid = uid;
-		o.gid = gid;
-	}
 	r = uv_spawn(p->loop, &m->process, &o);
 	m->process.data = m;
 	return r < 0 ? err_code(e, r, "cannot start %s", program) : 0;

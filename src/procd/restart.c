@@ -20,6 +20,7 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
+#include "lib/cluster_seal.h"
 #include "checkpoint.pb-c.h"
 #include "procd/jobs.h"
 #include "procd/migration.h"
@@ -49,6 +50,7 @@ struct restart {
 	size_t piece; /* of them: the next to be sent */
 	unsigned refs;
 	bool over, moving;
+	bool sealed; /* by this cluster */
 	uv_timer_t deadline;
 };
 
@@ -331,7 +333,8 @@ static void confine(const struct restart *s, Godwit__Procd__Begin *b, Godwit__Pr
 	int n = GROUPS_MAX;
 	size_t kept = 0;
 
-	if (!c->uid)
+	/* What the cluster sealed is what it was, and his: he gets back what he had. */
+	if (!c->uid || (s->sealed && spec->uid == c->uid))
 		return;
 	if (!pw || getgrouplist(pw->pw_name, pw->pw_gid, known, &n) < 0)
 		n = 0;
@@ -444,11 +447,31 @@ static void ask_name(struct restart *s)
 
 /* --- the mover that reads the image --- */
 
+/* A seal that is there must be right: whoever does without takes it away. */
+static bool check_seal(struct restart *s, const Godwit__Mover__ImageSeal *seal)
+{
+	struct err e = { 0 };
+
+	if (!seal)
+		return true;
+	if (seal->digest.len != CLUSTER_SEAL_DIGEST_LEN || seal->id.len != CLUSTER_SEAL_ID_LEN ||
+	    seal->word.len != CLUSTER_SEAL_WORD_LEN) {
+		fail(s, -EBADMSG, "its seal is no seal", NULL);
+		return false;
+	}
+	if (cluster_seal_check(seal->digest.data, seal->id.data, seal->word.data, &e) < 0) {
+		fail(s, e.code, err_text(&e), NULL);
+		return false;
+	}
+	s->sealed = true;
+	return true;
+}
+
 static void on_checked(struct restart *s, const Godwit__Mover__Checked *c)
 {
 	const char *wanted = s->call->request->restart->name;
 
-	if (s->begin)
+	if (s->begin || !check_seal(s, c->seal))
 		return;
 	s->begin = godwit__procd__begin__unpack(NULL, c->begin.len, c->begin.data);
 	if (!s->begin || !s->begin->job || (!*wanted && !name_is_valid(s->begin->job->name)) ||
