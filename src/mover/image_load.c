@@ -13,6 +13,8 @@
 
 static_assert(CHUNK_PAGES * PAGE_BYTES == IMAGE_CHUNK_MAX, "what an image gives at once fits a chunk");
 
+#define TELL_US 500000u
+
 static int check_job(const Godwit__Ckpt__Job *job, const char *path, struct err *e)
 {
 	if (job->n_processes != 1)
@@ -136,6 +138,22 @@ int image_introduce(struct mover *m, struct err *e)
 	return err ? err : frame_expect(m, FRAME_PREPARED, NULL, NULL, e);
 }
 
+/* So that procd knows that it is worth waiting. */
+static void tell_progress(struct mover *m)
+{
+	Godwit__Mover__MoverMessage out = GODWIT__MOVER__MOVER_MESSAGE__INIT;
+	Godwit__Mover__Progress progress = GODWIT__MOVER__PROGRESS__INIT;
+	uint64_t now = now_us();
+
+	if (now < m->from.tell_at_us)
+		return;
+	m->from.tell_at_us = now + TELL_US;
+	progress.bytes = m->stats.bytes;
+	out.kind_case = GODWIT__MOVER__MOVER_MESSAGE__KIND_PROGRESS;
+	out.progress = &progress;
+	(void)!control_send(m, &out, NULL); /* if procd is gone, the next thing that is read from it will say so */
+}
+
 /* One chunk of the wire for each of the image. */
 static int send_pages(void *arg, uint32_t space, uint64_t start, const void *buf, size_t len, struct err *e)
 {
@@ -153,6 +171,7 @@ static int send_pages(void *arg, uint32_t space, uint64_t start, const void *buf
 	stream_commit(m->stream, head + len);
 	m->stats.pages += len / PAGE_BYTES;
 	m->stats.bytes += len;
+	tell_progress(m);
 	return 0;
 }
 

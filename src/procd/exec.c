@@ -1,11 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Starting a job: check who asks for what, make sure that the name is free in the whole cluster, make a container,
- * tell its shepherd to start the program, answer.
- *
- * Names. Every host alive is asked to let the name go by (RESERVE). Two hosts that start the same name at the same
- * time see each other's reservation; the one whose own name sorts first wins. A host that cannot be asked cannot
- * object; jobs of the same name then meet when it comes back, and the one started later has to be ended by hand.
+ * Starting a job: check who asks for what, make sure that the name is free in the whole cluster (reserve.h), make
+ * a container, tell its shepherd to start the program, answer.
  */
 #include <errno.h>
 #include <grp.h>
@@ -26,6 +22,7 @@
 #include "procd/jobs.h"
 #include "procd/ops.h"
 #include "procd/policy.h"
+#include "procd/reserve.h"
 #include "procd/rpc.h"
 
 #define ARGS_MAX 4096u
@@ -33,15 +30,13 @@
 #define GROUPS_MAX 256
 #define LOG_BYTES_MAX (256u << 20)
 #define COMMAND_SHOWN_MAX 4096u
-#define RESERVE_LOCATE_MS 1000u
 
 struct exec {
 	struct procd *p;
 	struct call *call;
 	Godwit__Procd__Exec *x; /* the call's */
-	struct reservation reservation;
-	bool reserved;
-	unsigned waiting; /* for answers of other hosts */
+	char name[NAME_MAX_LEN + 1];
+	struct reservation *reservation;
 	struct job *job;
 	struct err e;
 };
@@ -131,20 +126,9 @@ static int check(struct exec *o, struct err *e)
 
 /* --- the end of it --- */
 
-static void drop_reservation(struct exec *o)
-{
-	for (struct reservation **at = &o->p->reservations; *at && o->reserved; at = &(*at)->next) {
-		if (*at != &o->reservation)
-			continue;
-		*at = o->reservation.next;
-		break;
-	}
-	o->reserved = false;
-}
-
 static void exec_free(struct exec *o)
 {
-	drop_reservation(o);
+	reserve_drop(o->reservation);
 	free(o);
 }
 
@@ -272,7 +256,7 @@ static Godwit__Procd__JobSpec *make_spec(struct exec *o)
 	const Godwit__Procd__Exec *x = o->x;
 	size_t shown = 0;
 
-	s.name = o->reservation.name;
+	s.name = o->name;
 	s.uid = x->uid;
 	s.gid = x->gid;
 	s.groups = x->groups;
@@ -289,10 +273,8 @@ static Godwit__Procd__JobSpec *make_spec(struct exec *o)
 
 static void start(struct exec *o)
 {
-	if (o->reservation.lost)
-		(void)err_set(&o->e, -EEXIST, "job %s has just been started elsewhere", o->reservation.name);
-	if (!o->e.code && jobs_by_name(o->p, o->reservation.name))
-		(void)err_set(&o->e, -EEXIST, "there is a job %s", o->reservation.name);
+	if (!o->e.code && jobs_by_name(o->p, o->name))
+		(void)err_set(&o->e, -EEXIST, "there is a job %s", o->name);
 	if (o->e.code || jobs_new(o->p, make_spec(o), JOB_STARTING, &o->job, &o->e) < 0 ||
 	    tell_shepherd(o, &o->e) < 0) {
 		fail(o);
@@ -301,69 +283,18 @@ static void start(struct exec *o)
 	rpc_serve_job(o->job);
 }
 
-/* --- the name --- */
-
-static void on_reserved(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+static void on_reserved(void *arg, const struct err *e)
 {
 	struct exec *o = arg;
 
-	(void)status;
-	(void)why;
-	if (reply && reply->code < 0 && !o->e.code)
-		(void)err_set(&o->e, reply->code, "%s", reply->text);
-	if (--o->waiting == 0)
-		start(o);
-}
-
-static void on_hosts(void *arg, int result, const struct gwc_host *hosts, size_t n)
-{
-	struct exec *o = arg;
-	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
-	Godwit__Procd__Reserve reserve = GODWIT__PROCD__RESERVE__INIT;
-
-	reserve.name = o->reservation.name;
-	reserve.uid = o->x->uid;
-	q.op_case = GODWIT__PROCD__REQUEST__OP_RESERVE;
-	q.reserve = &reserve;
-	o->waiting = 1; /* ourselves: callbacks may not end it before all have been asked */
-	for (size_t i = 0; result == 0 && i < n; i++)
-		if (!hosts[i].self && hosts[i].alive &&
-		    rpc_ask(o->p, "procd@", hosts[i].name, &q, RESERVE_LOCATE_MS, on_reserved, o) == 0)
-			o->waiting++;
-	if (--o->waiting == 0)
-		start(o);
-}
-
-static void reserve(struct exec *o)
-{
-	o->reservation.next = o->p->reservations;
-	o->p->reservations = &o->reservation;
-	o->reserved = true;
-	if (!o->p->gwc || gwc_hosts(o->p->gwc, on_hosts, o) < 0) {
-		(void)err_set(&o->e, -ENOTCONN, "flipd is away");
-		fail(o);
-	}
-}
-
-static void on_old_job_gone(void *arg)
-{
-	reserve(arg);
-}
-
-static struct reservation *find_reservation(struct procd *p, const char *name)
-{
-	struct reservation *r = p->reservations;
-
-	while (r && strcmp(r->name, name))
-		r = r->next;
-	return r;
+	o->e = *e;
+	start(o);
 }
 
 void exec_start(struct procd *p, struct call *c)
 {
 	struct exec *o = xcalloc(1, sizeof *o);
 	uint32_t random = 0;
-	struct job *old;
 
 	o->p = p;
 	o->call = c;
@@ -374,40 +305,10 @@ void exec_start(struct procd *p, struct call *c)
 	}
 	if (!*o->x->name) {
 		(void)!getrandom(&random, sizeof random, 0);
-		name_make(o->reservation.name, o->x->argv[0], p->settings.name, random);
+		name_make(o->name, o->x->argv[0], p->settings.name, random);
 		start(o);
 		return;
 	}
-	(void)snprintf(o->reservation.name, sizeof o->reservation.name, "%s", o->x->name);
-	old = jobs_by_name(p, o->x->name);
-	if (find_reservation(p, o->x->name) || (old && (old->state != JOB_EXITED || !jobs_is_allowed(old, c)))) {
-		(void)err_set(&o->e, -EEXIST, "there is a job %s", o->x->name);
-		fail(o);
-	} else if (old) {
-		jobs_end(old, on_old_job_gone, o);
-	} else {
-		reserve(o);
-	}
-}
-
-void exec_reserve(struct procd *p, struct call *c)
-{
-	const Godwit__Procd__Reserve *q = c->request->reserve;
-	struct reservation *ours = find_reservation(p, q->name);
-	struct job *j = jobs_by_name(p, q->name);
-
-	if (j && (j->state != JOB_EXITED || (q->uid != 0 && q->uid != j->spec->uid) ||
-		  !policy_admits(&p->settings, c->host, q->uid))) {
-		call_refuse(c, -EEXIST, "there is a job %s on %s", j->name, p->settings.name);
-		return;
-	}
-	if (ours && strcmp(p->settings.name, c->host) < 0) {
-		call_refuse(c, -EEXIST, "job %s is just being started on %s", q->name, p->settings.name);
-		return;
-	}
-	if (ours)
-		ours->lost = true;
-	if (j)
-		jobs_end(j, NULL, NULL);
-	call_ok(c);
+	(void)snprintf(o->name, sizeof o->name, "%s", o->x->name);
+	reserve_name(p, o->name, c, o->x->uid, on_reserved, o, &o->reservation);
 }

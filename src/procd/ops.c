@@ -18,6 +18,7 @@
 #include "procd/jobs.h"
 #include "procd/migrate.h"
 #include "procd/policy.h"
+#include "procd/reserve.h"
 #include "procd/rpc.h"
 
 /* ANYBODY: it is only looking. USER: whom this host's policy admits. OWNER: he, or root, if admitted. SERVER: uid
@@ -299,7 +300,7 @@ static const struct host_op {
 	{ GODWIT__PROCD__REQUEST__OP_OUTCOME, USER, migrate_outcome },
 	{ GODWIT__PROCD__REQUEST__OP_PROGRESS, USER, on_job_of_host },
 	{ GODWIT__PROCD__REQUEST__OP_CANCEL, USER, on_job_of_host },
-	{ GODWIT__PROCD__REQUEST__OP_RESERVE, SERVER, exec_reserve },
+	{ GODWIT__PROCD__REQUEST__OP_RESERVE, SERVER, reserve_serve },
 	{ GODWIT__PROCD__REQUEST__OP_HELLO, SERVER, migrate_hello },
 	{ GODWIT__PROCD__REQUEST__OP_BEGIN, SERVER, migrate_in_begin },
 	{ GODWIT__PROCD__REQUEST__OP_SPOOL, SERVER, migrate_in_spool },

@@ -44,7 +44,6 @@ void exec_start(struct procd *p, struct call *c);
 void restart_start(struct procd *p, struct call *c);
 /* Whether a job out of an image is on its way under that id, undecided. */
 bool restart_is_going_on(const struct procd *p, const char *id);
-void exec_reserve(struct procd *p, struct call *c);
 void adopt_start(struct procd *p, struct call *c);
 /* After our restart: the leader of an adopted job that has not moved yet. */
 void adopt_find_again(struct job *j);

@@ -104,12 +104,6 @@ struct call {
 	Godwit__Procd__Request *request;
 };
 
-struct reservation {
-	struct reservation *next;
-	char name[NAME_MAX_LEN + 1];
-	bool lost; /* to another host */
-};
-
 struct procd {
 	uv_loop_t *loop;
 	struct settings settings;

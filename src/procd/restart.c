@@ -25,11 +25,12 @@
 #include "procd/jobs.h"
 #include "procd/migration.h"
 #include "procd/ops.h"
+#include "procd/reserve.h"
 #include "procd/rpc.h"
 
 #define LOCATE_MS 3000u
-#define NAME_LOCATE_MS 500u
-#define DEADLINE_MS 120000u
+#define SILENCE_MAX_MS                                                                                            \
+	120000u /* of whoever has to do the next thing; how long all of it takes is up to the image */
 #define GROUPS_MAX 256
 #define STREAMS_BYTES_MAX (64u << 20)
 #define PIECE_BYTES_MAX (160u << 10)
@@ -50,6 +51,8 @@ struct restart {
 	size_t piece; /* of them: the next to be sent */
 	unsigned refs;
 	bool over, moving;
+	struct reservation *reservation;
+	bool renamed;
 	bool sealed; /* by this cluster */
 	uv_timer_t deadline;
 };
@@ -101,6 +104,8 @@ static void finish(struct restart *s)
 	}
 	mover_end(s->loader);
 	s->loader = NULL;
+	reserve_drop(s->reservation);
+	s->reservation = NULL;
 	uv_close((uv_handle_t *)&s->deadline, on_closed);
 	unref(s);
 }
@@ -156,7 +161,7 @@ static bool heard(struct restart *s, const Godwit__Procd__Reply *reply, const ch
 
 static void on_deadline(uv_timer_t *timer)
 {
-	fail(timer->data, -ETIMEDOUT, "the restart took too long", NULL);
+	fail(timer->data, -ETIMEDOUT, "the restart does not get on", NULL);
 }
 
 /* --- commit --- */
@@ -401,8 +406,10 @@ static void on_hello(void *arg, const Godwit__Procd__Reply *reply, int status, c
 	unref(s);
 }
 
-/* Nobody serves the name: it is free. */
-static void on_asked_name(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
+static void ask_name(struct restart *s);
+
+/* The name is ours until the job is there, or is not to be. */
+static void on_name(void *arg, const struct err *e)
 {
 	struct restart *s = arg;
 	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
@@ -410,39 +417,28 @@ static void on_asked_name(void *arg, const Godwit__Procd__Reply *reply, int stat
 	const char *command;
 	uint32_t random = 0;
 
-	(void)status;
-	(void)why;
-	if (s->over) {
-		unref(s);
-		return;
-	}
-	if (reply && *s->call->request->restart->name) {
-		fail(s, -EEXIST, "there is a job of that name", NULL);
-		unref(s);
-		return;
-	}
-	if (reply) {
+	if (e->code == -EEXIST && !*s->call->request->restart->name && !s->renamed) {
 		command = s->begin->job->n_command ? s->begin->job->command[0] : "job";
 		(void)!getrandom(&random, sizeof random, 0);
 		name_make(s->name, command, s->p->settings.name, random);
+		s->renamed = true;
+		reserve_drop(s->reservation);
+		s->reservation = NULL;
+		ask_name(s);
+		return;
+	}
+	if (e->code) {
+		fail(s, e->code, err_text(e), NULL);
+		return;
 	}
 	q.op_case = GODWIT__PROCD__REQUEST__OP_HELLO;
 	q.hello = &hello;
 	ask(s, &q, on_hello);
-	unref(s);
 }
 
 static void ask_name(struct restart *s)
 {
-	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
-	Godwit__Procd__Info info = GODWIT__PROCD__INFO__INIT;
-
-	q.op_case = GODWIT__PROCD__REQUEST__OP_INFO;
-	q.info = &info;
-	if (rpc_ask(s->p, "job:", s->name, &q, NAME_LOCATE_MS, on_asked_name, s) == 0)
-		s->refs++;
-	else
-		fail(s, -ENOTCONN, "flipd is away", NULL);
+	reserve_name(s->p, s->name, s->call, s->call->uid, on_name, s, &s->reservation);
 }
 
 /* --- the mover that reads the image --- */
@@ -497,6 +493,7 @@ static void on_message(void *arg, const mover_message *msg)
 
 	if (s->over)
 		return;
+	(void)uv_timer_start(&s->deadline, on_deadline, SILENCE_MAX_MS, 0);
 	switch (msg->kind_case) {
 	case MOVER_KIND(CHECKED):
 		on_checked(s, msg->checked);
@@ -505,6 +502,8 @@ static void on_message(void *arg, const mover_message *msg)
 		s->moving = true;
 		if (mover_say(s->loader, MOVER_KIND(MOVE), &move, NULL, 0) < 0)
 			fail(s, -EIO, "cannot talk to the mover", NULL);
+		break;
+	case MOVER_KIND(PROGRESS):
 		break;
 	case MOVER_KIND(READY):
 		if (s->moving)
@@ -586,6 +585,6 @@ void restart_start(struct procd *p, struct call *c)
 	p->restarts = s;
 	(void)uv_timer_init(p->loop, &s->deadline);
 	s->deadline.data = s;
-	(void)uv_timer_start(&s->deadline, on_deadline, DEADLINE_MS, 0);
+	(void)uv_timer_start(&s->deadline, on_deadline, SILENCE_MAX_MS, 0);
 	load(s);
 }
