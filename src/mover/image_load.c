@@ -131,8 +131,10 @@ int image_introduce(struct mover *m, struct err *e)
 	const Godwit__Ckpt__Job *job = image_job(m->from.image);
 	struct file_io io = frame_file_io(m);
 	struct file_parts kept = { job->contents, job->n_contents };
-	int err = stream_send_msg(m->stream, FRAME_DESCRIPTION, &m->from.early->base, e);
+	int err = file_image_check(m->from.early, e);
 
+	if (!err)
+		err = stream_send_msg(m->stream, FRAME_DESCRIPTION, &m->from.early->base, e);
 	if (!err)
 		err = file_image_serve(m->from.early, &kept, &io, e);
 	return err ? err : frame_expect(m, FRAME_PREPARED, NULL, NULL, e);

@@ -307,6 +307,8 @@ static int receive(struct mover *m, struct file_parts *kept, struct file_parts *
 	if (!err)
 		err = take_job(m, FRAME_DESCRIPTION, &m->to.early, e);
 	if (!err)
+		file_image_note(m->to.early);
+	if (!err)
 		err = file_image_fetch(m->to.early, &io, kept, e);
 	if (!err)
 		err = stream_send_msg(m->stream, FRAME_PREPARED, NULL, e);

@@ -84,6 +84,10 @@ struct file_parts {
 int file_image_fetch(const Godwit__Ckpt__Job *early, const struct file_io *io, struct file_parts *ret,
 		     struct err *e) must_check;
 int file_image_pull(const struct file_io *io, struct file_parts *ret, struct err *e) must_check;
+/* Fills in hashes of the files that are only read; those that cannot be opened, or have changed, go without. */
+void file_image_note(Godwit__Ckpt__Job *early);
+/* Refuses a file that is what it was by its name and inode only. */
+int file_image_check(const Godwit__Ckpt__Job *early, struct err *e) must_check;
 /* As file_carry_serve and file_carry_push. */
 int file_image_serve(const Godwit__Ckpt__Job *early, const struct file_parts *kept, const struct file_io *io,
 		     struct err *e) must_check;
