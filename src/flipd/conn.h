@@ -27,7 +27,8 @@ struct conn {
 	bool arriving; /* for a program that moves here: nothing is heard of it yet */
 	bool arrived;
 	bool gone;	     /* its program has closed it while it was leased */
-	struct conn *lessee; /* it is travelling, in the care of that one */
+	struct conn *lessee; /* it is travelling, in the care of that one; itself: of whoever comes */
+	bool committed;	     /* the care does not end with who took it */
 	uint64_t inode;
 	bool tracing;
 	uint32_t untraced; /* packets that it has not been told of, since it does not keep up */

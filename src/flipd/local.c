@@ -448,6 +448,7 @@ static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 		conn_trace(c);
 		break;
 	case FRAME_CONN_TAKE:
+	case FRAME_CONN_HOLD:
 	case FRAME_CONN_END:
 	case FRAME_CONN_ARRIVE:
 	case FRAME_CONN_INSTALL:

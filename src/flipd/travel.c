@@ -19,11 +19,14 @@
  *                                                           <- INSTALL, from the destination's procd: endpoints
  *                                                              live here; what the source had not written comes
  *                                                              first
+ *   HOLD ->         (before COMMIT is said)
  *   END, moved ->   forgets it all, without a word
  *
  * From TAKE to END the connection is in the care of the one who took it (the lessee): flipd neither reads from it
  * nor writes to it. If it is not to move after all, or the lessee goes, all goes on as if nothing had been. If the
- * program goes meanwhile, its connection is closed when the lease ends.
+ * program goes meanwhile, its connection is closed when the lease ends. From HOLD on the decision has been taken
+ *and is only not known everywhere: the lease outlives the lessee, and ends when one that comes after it says how
+ *it is.
  *
  * The blob:
  *
@@ -76,12 +79,16 @@ static struct conn *by_token(struct flipd *d, uint64_t token)
 static void give_back(struct conn *c)
 {
 	struct rpc *r = c->d->rpc;
+	bool whole = true;
 	struct rpc_ep *ep;
 
 	c->lessee = NULL;
+	c->committed = false;
 	for (ep = rpc_ep_next(r, c, NULL); ep; ep = rpc_ep_next(r, c, ep))
-		(void)!rpc_ep_resume(r, ep); /* it may have been taken over elsewhere */
-	if (c->gone)
+		whole &= rpc_ep_resume(r, ep) == 0;
+	if (!whole) /* the program connects anew, as if we had been started anew */
+		conn_doom(c, "it was taken over elsewhere");
+	else if (c->gone)
 		conn_doom(c, "it was closed while it was to move");
 	else
 		conn_poll(c);
@@ -229,11 +236,13 @@ static void on_end(struct conn *lessee, const struct frame *f)
 {
 	struct conn *c = by_inode(lessee->d, f->client);
 
-	if (!c || c->lessee != lessee) {
+	if (!c || !c->lessee || (c->lessee != lessee && c->lessee != c)) {
 		conn_done(lessee, f->id, -ENOENT, NULL);
 		return;
 	}
-	if (f->flags & FRAME_F_MOVED)
+	if (f->type == FRAME_CONN_HOLD)
+		c->committed = true;
+	else if (f->flags & FRAME_F_MOVED)
 		let_go(c);
 	else
 		give_back(c);
@@ -255,7 +264,11 @@ void travel_lessee_gone(struct conn *lessee)
 	struct conn *c;
 
 	LIST_FOREACH (c, &lessee->d->local.conns, list) {
-		if (c->lessee == lessee)
+		if (c->lessee != lessee || c == lessee)
+			continue;
+		if (c->committed)
+			c->lessee = c;
+		else
 			give_back(c);
 	}
 }
@@ -349,6 +362,7 @@ void travel_frame(struct conn *c, const struct frame *f, const struct rpc_body *
 	case FRAME_CONN_TAKE:
 		on_take(c, f);
 		break;
+	case FRAME_CONN_HOLD:
 	case FRAME_CONN_END:
 		on_end(c, f);
 		break;

@@ -214,6 +214,8 @@ int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const stru
 typedef void gwc_conn_fn(void *arg, int result, uid_t uid, gid_t gid, const void *blob, size_t len);
 int gwc_conn_take(struct gwc *c, uint64_t inode, gwc_conn_fn *fn, void *arg);
 int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, void *arg);
+/* From here on that is decided, and only gwc_conn_end, by whomever, ends it. */
+int gwc_conn_hold(struct gwc *c, uint64_t inode);
 /* `fn` hears 0, also for one that is installed already; -ENOENT: nobody has come with that token; or what is wrong
  * with the blob, and then the program finds its connection closed. */
 int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *blob, size_t len,

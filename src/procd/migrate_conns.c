@@ -84,6 +84,7 @@ void out_fill_conns(const struct migration_out *m, Godwit__Procd__Commit *c)
 		x->token = m->conns[i].token;
 		x->uid = m->conns[i].uid;
 		x->gid = m->conns[i].gid;
+		x->inode = m->conns[i].inode;
 		x->state = m->conns[i].state; /* borrowed */
 		c->connections[c->n_connections++] = x;
 	}
@@ -94,6 +95,21 @@ void out_unfill_conns(Godwit__Procd__Commit *c)
 	for (size_t i = 0; i < c->n_connections; i++)
 		free(c->connections[i]);
 	free(c->connections);
+}
+
+void out_hold_conns(struct migration_out *m)
+{
+	for (size_t i = 0; i < m->n_conns && m->p->gwc; i++)
+		(void)!gwc_conn_hold(m->p->gwc, m->conns[i].inode);
+}
+
+void out_recall_conns(struct migration_out *m)
+{
+	const Godwit__Procd__Commit *c = m->commit;
+
+	m->conns = c->n_connections ? xcalloc(c->n_connections, sizeof(*m->conns)) : NULL;
+	for (size_t i = 0; i < c->n_connections; i++)
+		m->conns[m->n_conns++] = (struct out_conn) { .m = m, .inode = c->connections[i]->inode };
 }
 
 static void on_ended(void *arg, int result)

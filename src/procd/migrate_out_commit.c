@@ -157,6 +157,7 @@ void out_commit(struct migration_out *m)
 		}
 		m->recorded = true;
 		m->job->state = JOB_LEAVING;
+		out_hold_conns(m);
 		migrate_die_at("record", "source");
 	}
 	send_commit(m);
@@ -178,6 +179,7 @@ static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 		rpc_unserve_job(m->job);
 		rpc_serve_job(m->job);
 	}
+	out_end_conns(m, false);
 	out_finish(m);
 	out_unref(m);
 }

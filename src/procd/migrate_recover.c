@@ -174,6 +174,7 @@ static void resume_commit(struct job *j, const Godwit__Journal__Record *r)
 	(void)snprintf(m->boot, sizeof m->boot, "%s", r->boot);
 	(void)snprintf(m->strategy, sizeof m->strategy, "eager");
 	take_commit(m, r->commit);
+	out_recall_conns(m);
 	m->at_us = r->commit->at_us;
 	m->recorded = true;
 	m->stage = STAGE_COMMIT;

@@ -211,6 +211,10 @@ void out_take_conns(struct migration_out *m, const Godwit__Mover__Stunned *s);
 /* Puts them into COMMIT, which borrows them until it is unfilled. */
 void out_fill_conns(const struct migration_out *m, Godwit__Procd__Commit *c);
 void out_unfill_conns(Godwit__Procd__Commit *c);
+/* The decision is on record: they stay taken though we go, until an END. */
+void out_hold_conns(struct migration_out *m);
+/* After our restart: those of the COMMIT that was recorded. */
+void out_recall_conns(struct migration_out *m);
 /* They live elsewhere now, or they are the job's again. */
 void out_end_conns(struct migration_out *m, bool moved);
 void out_free_conns(struct migration_out *m);

@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lab.sh"
 
 ledger=$BUILD/tests/lab/tools/ledger
-calls=${TALK_CALLS:-6000}
+calls=${TALK_CALLS:-4000}
 hosts=(h1 h2 h3)
 lab_begin 3
 
@@ -62,20 +62,37 @@ tap_log=$work/migrate ok $? "both move, three times each"
 wait $patient
 is "$?:$(jq -r .status "$work/patient")" 0:done "and the answer comes, once"
 
-# A migration that fails leaves the conversation where it was.
-at=$(job_host h3 server)
-other=$([ "$at" = h1 ] && echo h2 || echo h1)
-on h3 timeout 60 "$ledger" call one "$calls" 1 4 >"$work/call" 2>&1 &
-call=$!
-lab restart "$at" procd --env GODWIT_DIE_AT=move:source 2>"$work/lab.err"
-until_true 20 eval 'on h3 godwit migrate server $other >"$work/migrate" 2>&1; grep -q "did not move" "$work/migrate"'
-tap_log=$work/migrate ok $? "a mover that dies ends a move of the server"
-wait $call
-tap_log=$work/call ok $? "who calls it meanwhile does not notice"
-lab restart "$at" procd 2>"$work/lab.err"
+# fails_at WHERE HOOK FIRST stays|goes: a move of the server during which something dies, while it is called
+fails_at()
+{
+	local at other to host call
+	at=$(job_host h3 server)
+	other=$([ "$at" = h1 ] && echo h2 || echo h1)
+	[ "${1%:*}" = source ] && host=$at || host=$other
+	on h3 timeout 100 "$ledger" call one "$calls" 1 "$3" >"$work/call" 2>&1 &
+	call=$!
+	lab restart "$host" procd --env "$2" 2>"$work/lab.err"
+	until_true 10 on h3 timeout 5 godwit kill -CONT server >/dev/null 2>&1
+	on h3 timeout 60 godwit migrate server "$other" >"$work/migrate" 2>&1 &
+	to=$!
+	[ "${1#*:}" = mover ] || until_true 30 eval '! on $host pgrep -x procd >/dev/null'
+	[ "${1#*:}" = mover ] && wait $to
+	lab restart "$host" procd 2>"$work/lab.err"
+	wait $call
+	tap_log=$work/call ok $? "$2: who calls the server meanwhile does not notice"
+	[ "$4" = stays ] || at=$other
+	until_true 30 eval '[ "$(job_field h3 server ".state + .host")" = "running$at" ]'
+	tap_log=$work/migrate ok $? "$2: the server $4"
+}
+
+# A migration that fails leaves the conversation where it was, one that was decided takes it along.
+fails_at source:mover GODWIT_DIE_AT=move:source 4 stays
+fails_at source:procd GODWIT_PROCD_DIE_AT=move:source 5 stays
+fails_at source:procd GODWIT_PROCD_DIE_AT=record:source 6 goes
+fails_at destination:procd GODWIT_PROCD_DIE_AT=commit:destination 7 goes
 
 on h3 timeout 20 "$ledger" end one >"$work/end"
 wait $server
 tap_log=$work/server ok $? "the server found nothing lost, doubled or overtaken"
-is "$(jq -r .served "$work/server")" $((calls * 5)) "and served as many as were called"
+is "$(jq -r .served "$work/server")" $((calls * 8)) "and served as many as were called"
 finish
