@@ -99,6 +99,8 @@ bool trace_migration(struct strike *s);
 
 /* --- view.c --- */
 enum copy { COPY_NONE, COPY_UNFINISHED, COPY_FROZEN, COPY_RUNNING };
+/* Whether a process runs the program of that name. */
+bool view_is(pid_t pid, const char *name);
 pid_t view_daemon(const struct strike *s, int host, const char *name);
 pid_t view_shepherd(const struct strike *s, int host);
 enum copy view_copy(const struct strike *s, int host);

@@ -40,6 +40,11 @@ static bool is_wanted(const struct strike *s, pid_t pid)
 	return is_shepherd(s, pid) == !strcmp(s->program, "shepherd");
 }
 
+static bool is_mover(const struct strike *s)
+{
+	return !strcmp(s->program, "mover");
+}
+
 static void strike_now(struct strike *s, long nr)
 {
 	(void)view_stage(s);
@@ -49,7 +54,7 @@ static void strike_now(struct strike *s, long nr)
 	fprintf(s->log, "%ld %s %s %s call %ld %s\n", s->k, s->program, s->at_source ? "source" : "destination",
 		s->stage, nr, s->hang ? "stands" : "died");
 	(void)fflush(s->log);
-	s->standing = s->hang && !strcmp(s->program, "mover");
+	s->standing = s->hang && is_mover(s);
 	if (s->standing)
 		return;
 	if (s->hang)
@@ -65,7 +70,7 @@ static void at_call(struct strike *s)
 	    info.op != PTRACE_SYSCALL_INFO_ENTRY)
 		return;
 	if (!s->counting)
-		s->counting = view_stage(s);
+		s->counting = is_mover(s) ? view_is(s->target, "mover") : view_stage(s);
 	if (s->counting && !s->struck && s->count++ == s->k)
 		strike_now(s, (long)info.entry.nr);
 }
@@ -83,7 +88,9 @@ static void on_stop(struct strike *s, pid_t pid, int status)
 
 	if (!s->target && pid != s->parent && !s->struck && is_wanted(s, pid)) {
 		s->target = pid;
-		s->counting = true;
+		/* procd waits in uv_spawn() until its child has become a mover: what stands still there is procd.
+		 */
+		s->counting = !s->hang || !is_mover(s);
 		(void)ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD);
 	}
 	if (pid == s->target && WSTOPSIG(status) == (SIGTRAP | 0x80))

@@ -36,6 +36,14 @@ static void comm_of(pid_t pid, char ret[32])
 	ret[strcspn(ret, "\n")] = '\0';
 }
 
+bool view_is(pid_t pid, const char *name)
+{
+	char comm[32];
+
+	comm_of(pid, comm);
+	return !strcmp(comm, name);
+}
+
 /* The process of that name in a cgroup of a host (NULL: any). */
 static pid_t process_in(const struct strike *s, int host, const char *cgroup, const char *name)
 {
