@@ -9,7 +9,7 @@
 strike=$BUILD/tests/lab/tools/strike
 counter=$BUILD/tests/lab/tools/counter
 how=${INSTANTS_HOW:-KILL}
-stride=${INSTANTS_STRIDE:-$([ "$how" = KILL ] && echo 41 || echo 97)}
+stride=${INSTANTS_STRIDE:-$([ "$how" = KILL ] && echo 59 || echo 97)}
 limit=${INSTANTS_LIMIT_S:-0}
 
 # One thread in a blocked call and in user code; many likewise.
