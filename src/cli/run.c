@@ -20,6 +20,7 @@ struct args {
 	char *name;
 	const char *host;
 	bool detach;
+	const char *owner;
 	bool carry;
 	bool keep;
 	bool json;
@@ -33,6 +34,7 @@ static const struct argp_option options[] = {
 	{ "detach", 'd', NULL, 0,
 	  "print the job's name and leave it alone; its input is empty, its output is kept", 0 },
 	{ "carry", 'c', NULL, 0, "local files that it writes to may be carried along when it moves", 0 },
+	{ "owner", 'o', "PORT", 0, "whoever serves that port hears when it is stunned or ends", 0 },
 	{ "keep", 'k', NULL, 0, "keep its name, status and output when it has ended", 0 },
 	{ "json", 'j', NULL, 0, "with -d: one object: job, host", 0 },
 	{ 0 },
@@ -54,6 +56,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'c':
 		a->carry = true;
+		return 0;
+	case 'o':
+		a->owner = arg;
 		return 0;
 	case 'k':
 		a->keep = true;
@@ -151,6 +156,8 @@ static int start(struct cli *c, const struct args *a, cli_reply **ret, struct er
 	describe_user(&x, groups);
 	describe_limits(&x, limits, pointers);
 	x.carry = a->carry;
+	if (a->owner)
+		x.owner = (char *)(uintptr_t)a->owner;
 	x.attach = !a->detach;
 	x.no_input = a->detach;
 	if (!a->detach && isatty(STDIN_FILENO) && isatty(STDOUT_FILENO)) {

@@ -105,6 +105,8 @@ static int check(struct exec *o, struct err *e)
 			       x->name, NAME_MAX_LEN);
 	if (!x->n_argv || !*x->argv[0])
 		return err_set(e, -EINVAL, "no command");
+	if (owner_why_not(x->owner))
+		return err_set(e, -EINVAL, "its owner: %s", owner_why_not(x->owner));
 	r = check_strings(x->argv, x->n_argv, &total, e);
 	if (!r)
 		r = check_strings(x->env, x->n_env, &total, e);
@@ -268,6 +270,7 @@ static Godwit__Procd__JobSpec *make_spec(struct exec *o)
 	s.terminal = x->terminal != NULL;
 	s.carry = x->carry;
 	s.log_bytes = x->log_bytes;
+	s.owner = x->owner;
 	return jobs_copy_spec(&s);
 }
 

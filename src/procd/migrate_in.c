@@ -553,6 +553,7 @@ static void thaw(struct migration_in *m)
 
 	for (size_t i = 0; i < q->n_signals; i++)
 		migrate_late_signal(j->pid, q->signals[i]);
+	stun_keep_message(j, q);
 	if (note_thawed(m) < 0) {
 		in_discard(m, -EIO, "the journal cannot be written");
 		return;

@@ -4,6 +4,7 @@
  * mover sends checkpoint and pages, flipd hands out the communication state and the shepherd the streams.
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -288,10 +289,12 @@ static void on_frozen(struct migration_out *m, const Godwit__Mover__Frozen *f)
 	c.report = &report.report;
 	c.at_us = m->at_us;
 	out_fill_conns(m, &c);
+	stun_fill_commit(m->job, &c);
 	len = godwit__procd__commit__get_packed_size(&c);
 	bytes = xmalloc(len);
 	(void)godwit__procd__commit__pack(&c, bytes);
 	out_unfill_conns(&c);
+	free(c.message.data);
 	m->commit = godwit__procd__commit__unpack(NULL, len, bytes);
 	out_stage_done(m, STAGE_READY);
 }

@@ -158,6 +158,9 @@ uint64_t image_out_written(const struct migration_out *m);
 
 /* stun.c */
 void stun_fill(const struct migration_out *m, Godwit__Mover__Stun *ret);
+/* The checkpoint message of a stunned job goes along. What is added to the commit is the caller's to free. */
+void stun_fill_commit(const struct job *j, Godwit__Procd__Commit *c);
+void stun_keep_message(const struct job *j, const Godwit__Procd__Commit *c);
 void stun_prepare(struct migration_out *m);
 void stun_take(struct migration_out *m);
 /* It is frozen and the mover has let go. */

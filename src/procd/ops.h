@@ -19,6 +19,8 @@ void stun_resume(struct job *j, struct call *c);
 void stun_wake(struct job *j);
 /* owner.c */
 void owner_set(struct job *j, struct call *c);
+/* Why that cannot be an owner's port; NULL: it can. */
+const char *owner_why_not(const char *port);
 /* Both save the job's file. */
 void owner_stunned(struct job *j);
 void owner_exited(struct job *j);

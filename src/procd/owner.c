@@ -130,7 +130,7 @@ static bool parse_port(const char *text, struct gw_port *ret)
 	return true;
 }
 
-static const char *why_not(const char *port)
+const char *owner_why_not(const char *port)
 {
 	struct gw_port p;
 
@@ -152,7 +152,7 @@ static void tell(struct job *j, struct gw_hdr *hdr, char *bytes, size_t len)
 	struct told *t;
 
 	/* Its name may have come from another host, or out of an image. */
-	if (!j->p->gwc || j->told || why_not(j->spec->owner) || !parse_port(j->spec->owner, &hdr->port))
+	if (!j->p->gwc || j->told || owner_why_not(j->spec->owner) || !parse_port(j->spec->owner, &hdr->port))
 		return;
 	memcpy(bytes + len, j->name, strlen(j->name));
 	hdr->command = GW_PS_CHECKPOINT;
@@ -226,7 +226,7 @@ void owner_exited(struct job *j)
 
 void owner_set(struct job *j, struct call *c)
 {
-	const char *port = c->request->set_owner->port, *refused = why_not(port);
+	const char *port = c->request->set_owner->port, *refused = owner_why_not(port);
 	struct err e = { 0 };
 
 	if (refused) {

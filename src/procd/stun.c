@@ -21,6 +21,7 @@
 #include "procd/ops.h"
 #include "procd/rpc.h"
 
+#define MESSAGE_MOVES_MAX (4 << 20)
 #define MEMORY_MAX (1u << 20)
 
 char *stun_message_path(const struct job *j)
@@ -57,6 +58,34 @@ void stun_prepare(struct migration_out *m)
 	m->spooled = true;
 	if (mover_say(m->mover, MOVER_KIND(DESCRIBE), &q, NULL, 0) < 0)
 		out_fail(m, -EIO, "cannot talk to the mover");
+}
+
+void stun_fill_commit(const struct job *j, Godwit__Procd__Commit *c)
+{
+	_cleanup_free_ char *path = stun_message_path(j);
+	char *bytes = NULL;
+	ssize_t len = j->spec->stunned ? fd_slurp(AT_FDCWD, path, MESSAGE_MOVES_MAX, &bytes) : 0;
+
+	if (len <= 0) {
+		free(bytes);
+		return;
+	}
+	c->message.data = (uint8_t *)bytes;
+	c->message.len = (size_t)len;
+}
+
+void stun_keep_message(const struct job *j, const Godwit__Procd__Commit *c)
+{
+	_cleanup_free_ char *path = stun_message_path(j);
+	_cleanup_fd_ int fd = -EBADF;
+
+	if (!j->spec->stunned || !c->message.len)
+		return;
+	fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || fd_write_full(fd, c->message.data, c->message.len) < 0) {
+		log_warn("job %s: its checkpoint message is lost", j->name);
+		(void)unlink(path);
+	}
 }
 
 void stun_take(struct migration_out *m)

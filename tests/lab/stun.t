@@ -76,6 +76,8 @@ on h1 godwit migrate job h2 >/dev/null
 check "and it moves" [ $? = 0 ]
 is "$(job_field h2 job .state) $(job_host h2 job)" "stunned h2" "as it is"
 is "$(last job)" "$then" "all the while it has stood still"
+on h2 sh -c 'test -s /run/godwit/jobs/job/checkpoint'
+check "with its checkpoint message" [ $? = 0 ]
 on h1 godwit stun --json --show job | jq -e '.[] | select(.call == "futex")' >/dev/null
 check "what its threads are in is seen there, too" [ $? = 0 ]
 on h2 godwit resume job
@@ -237,8 +239,7 @@ job_lives h1 job
 check "which it was" [ $? != 0 ]
 
 own h2 no
-on h1 godwit run -d --name short -- sh -c 'sleep 0.5; exit 7' >/dev/null
-on h1 godwit setowner short "$port"
+on h1 godwit run -d --owner "$port" --name short -- sh -c 'exit 7' >/dev/null
 until_true 10 heard 1 "cause 0 detail 7 of short"
 check "and of the status of one that ends by itself" [ $? = 0 ]
 
