@@ -311,6 +311,45 @@ static int read_chunk(struct image *im, const struct core *c, size_t k, uint8_t 
 	return err;
 }
 
+/* Pages that are not what their hashes in the file say: for words, no more. */
+struct wrong_pages {
+	uint64_t n, first;
+	uint64_t page; /* number of the next */
+};
+
+static void look_for_wrong(struct wrong_pages *w, const struct core *c, const Godwit__Image__Chunk *k,
+			   const uint8_t *bytes)
+{
+	uint8_t hash[IMAGE_HASH_LEN], in_file[IMAGE_HASH_LEN];
+
+	for (uint64_t at = 0; at < k->bytes; at += IMAGE_PAGE, w->page++) {
+		uint64_t where = c->message->hashes + w->page * IMAGE_HASH_LEN;
+
+		if (where > c->size || file_read_at(c->fd, in_file, sizeof in_file, where) < 0)
+			continue;
+		page_hash(bytes + at, hash);
+		if (sodium_memcmp(hash, in_file, sizeof hash) == 0)
+			continue;
+		w->first = w->n ? w->first : k->start + at;
+		w->n++;
+	}
+}
+
+static int say_wrong(struct image *im, const struct core *c, uint8_t *buf, uint8_t *packed, struct err *e)
+{
+	struct wrong_pages w = { 0 };
+	struct err ignored;
+
+	for (size_t k = 0; k < c->message->n_chunks; k++)
+		if (!read_chunk(im, c, k, buf, packed, &ignored))
+			look_for_wrong(&w, c, c->message->chunks[k], buf);
+	if (!w.n)
+		return err_set(e, -EBADMSG,
+			       "page contents are not what was written, and neither are their hashes");
+	return err_set(e, -EBADMSG, "page contents are not what was written: %llu page%s, the first at %#llx",
+		       (unsigned long long)w.n, w.n == 1 ? "" : "s", (unsigned long long)w.first);
+}
+
 int image_pages(struct image *im, size_t i, image_sink_fn *sink, void *arg, struct err *e)
 {
 	_cleanup_free_ uint8_t *buf = xmalloc(IMAGE_CHUNK_MAX), *packed = xmalloc(2 * IMAGE_CHUNK_MAX);
@@ -332,7 +371,7 @@ int image_pages(struct image *im, size_t i, image_sink_fn *sink, void *arg, stru
 	}
 	contents_hash_end(&h, hash);
 	if (!err && sodium_memcmp(hash, m->hash.data, sizeof hash) != 0)
-		err = err_set(e, -EBADMSG, "page contents are not what was written");
+		err = say_wrong(im, c, buf, packed, e);
 	return err < 0 ? err_wrap(e, "%s: process %d", im->path, m->process->pid) : 0;
 }
 

@@ -57,6 +57,13 @@ chmod 755 "$open/sealed" && chmod 644 "$open/sealed"/*
 restart_fails h1 "the job has capabilities" $as_daemon godwit restart --name r5 "$open/sealed"
 check "but not by another user, who may read it" [ $? = 0 ]
 
+is "$(on h1 godwit image show --json "$open/sealed" | jq -r '.seal, .uid, .processes[0].threads')" "cluster
+65534
+1" "an image says whose it is, and that it is sealed"
+is "$("$GODWIT" image show --json "$open/sealed" | jq -r .seal)" unchecked "but not by whom, to whoever has no key"
+on h1 godwit image verify "$open/sealed" 2>"$work/err"
+check "and it is well" [ $? = 0 ]
+
 # --- whatever is changed ---
 
 cp -a "$open/sealed" "$work/clean"
@@ -79,6 +86,8 @@ for at in 100 5000 $((notes - 20)) $((notes + 30)) $((size - 1)); do
 	[ $? != 0 ] && grep -qE "seal is broken|not what was written|not a message|another architecture|not a core" "$work/err"
 	check "byte $at of a core is another: refused" [ $? = 0 ]
 	diag "$(sed "s|$work||g" "$work/err" | head -n 1)"
+	[ $at != 5000 ] || { on h1 godwit image verify "$open/sealed" 2>"$work/err"
+		check "verify says where" grep -q "1 page, the first at 0x" "$work/err"; }
 	cp "$work/clean/$core" "$open/sealed/$core"
 done
 for at in 17 60 115; do
