@@ -5,7 +5,7 @@
 . "$(dirname "$0")/lab.sh"
 
 ledger=$BUILD/tests/lab/tools/ledger
-calls=${TALK_CALLS:-4000}
+calls=${TALK_CALLS:-5000}
 hosts=(h1 h2 h3)
 lab_begin 3
 
@@ -43,7 +43,7 @@ move_all_until_end $clients
 wait $clients
 tap_log=$work/clients ok $? "four threads call it while both move"
 is "$(jq -r .calls "$work/clients")" $((calls * 4)) "every call was answered"
-[ "$moves" -ge 10 ]
+[ "$moves" -ge 4 ]
 ok $? "$moves moves happened meanwhile, a caller waited $(jq -r .worst_us "$work/clients") us at most"
 
 # Blocked for seconds in a call, or in its answer, while either moves several times.
@@ -68,6 +68,8 @@ fails_at()
 	local at other to host call
 	at=$(job_host h3 server)
 	other=$([ "$at" = h1 ] && echo h2 || echo h1)
+	# what an earlier attempt has left there goes when the source is asked
+	until_true 40 eval '! on $other test -e /sys/fs/cgroup/godwit/server'
 	[ "${1%:*}" = source ] && host=$at || host=$other
 	on h3 timeout 100 "$ledger" call one "$calls" 1 "$3" >"$work/call" 2>&1 &
 	call=$!
