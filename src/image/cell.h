@@ -41,7 +41,7 @@ struct cell_head {
 	uint32_t index[2]; /* of what, if there are several */
 	uint64_t len;
 };
-#define CELL_PATIENCE_S 20 /* of either end of a conversation, while nothing comes */
+#define CELL_PATIENCE_S 10 /* of either end of a conversation, while nothing comes */
 
 /* Asks, and waits for the answer: at most `max` bytes, malloc'ed, never NULL. -EBADMSG: it died; -ETIMEDOUT: it is
  * silent; else what it says. */

@@ -2,6 +2,7 @@
 #include "image/decode.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -68,6 +69,19 @@ static void answer(struct inside *s, int sock, enum decode what, ProtobufCMessag
 		protobuf_c_message_free_unpacked(m, NULL);
 }
 
+/* For tests, as a mover's GODWIT_DIE_AT and GODWIT_HANG_AT. A call that is forbidden is what ends a cell. */
+static void stage_boundary(enum decode what)
+{
+	const char *die = getenv("GODWIT_DIE_AT"), *hang = getenv("GODWIT_HANG_AT");
+
+	if (what != DECODE_CHECKPOINT)
+		return;
+	if (die && !strcmp(die, "decode:destination"))
+		(void)raise(SIGKILL);
+	while (hang && !strcmp(hang, "decode:destination"))
+		;
+}
+
 static void serve(int sock, void *arg)
 {
 	struct inside s = { 0 };
@@ -82,6 +96,7 @@ static void serve(int sock, void *arg)
 
 		if (ask.what < DECODE_REQUIREMENTS || ask.what >= ARRAY_LEN(kinds))
 			return;
+		stage_boundary(ask.what);
 		d = kinds[ask.what].message;
 		e.code = message_scan(d, bytes, ask.len, SCAN_ROOM, false, &e);
 		if (!e.code)

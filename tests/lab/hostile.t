@@ -44,6 +44,17 @@ done <"$work/messages"
 check "there were many of them" [ "$(grep -c '^ok' "$work/messages")" -ge 60 ]
 until_true 10 gone
 check "and nothing is left of any" [ $? = 0 ] || left_on h2
+# What kills the process that decodes, kills nobody else.
+lab restart h2 procd -k -e GODWIT_DIE_AT=decode:destination >/dev/null 2>&1
+on h1 $as_nobody timeout 60 godwit migrate base h2 >"$work/err" 2>&1
+status=$?
+[ $status = 1 ] && grep -q "the process that decodes died of it" "$work/err"
+tap_log=$work/err ok $? "the process that decodes dies in the freeze: the job is refused, in words"
+is "$(job_host h1 base)" h1 "stays where it was"
+is "$(job_field h1 base .state)" running "and goes on"
+until_true 10 sh -c "[ -z \"\$('$GODWIT' lab --prefix $LAB exec h2 -- ls /sys/fs/cgroup/godwit 2>/dev/null | grep base)\" ]"
+check "nothing of it is left at the destination" [ $? = 0 ]
+lab restart h2 procd -k >/dev/null 2>&1
 on h1 $as_nobody godwit migrate base h2 >/dev/null
 check "the destination is none the worse for it" [ $? = 0 ]
 
