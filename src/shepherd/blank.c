@@ -12,6 +12,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -89,6 +90,17 @@ static long clone_blank(struct shepherd *sh, pid_t pid, int *pidfd)
 	return syscall(SYS_clone3, &args, sizeof args);
 }
 
+/* The limit is what procd happened to have; the job's own is set at the end, from what it had. */
+static void allow_high_numbers(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0 || limit.rlim_cur > 2 * AGENT_SOCKET_MIN)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 static int start(struct shepherd *sh, const Godwit__Shepherd__Blank *b, const int ends[STREAM_N],
 		 struct blank_ends *ret, struct err *e)
 {
@@ -96,6 +108,7 @@ static int start(struct shepherd *sh, const Godwit__Shepherd__Blank *b, const in
 	int pair[2];
 	long pid;
 
+	allow_high_numbers();
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return err_errno(e, "cannot make a socket pair");
 	ret->fds[1] = pair[0];
