@@ -20,6 +20,8 @@
 #include "state/confine.h"
 #include "state/file.h"
 
+#define TELL_WITHIN_US 2000000u
+
 /* --- check --- */
 
 static int run_admits(struct mover *m, const Godwit__Ckpt__Requirements *q, struct err *e)
@@ -200,6 +202,7 @@ static int say_ready(struct mover *m, Godwit__Mover__MoverMessage *out, struct e
 int destination_restore(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
 			struct err *e)
 {
+	struct err ignored = { 0 };
 	int err;
 
 	if (m->to.listener < 0 || m->to.restore)
@@ -213,7 +216,10 @@ int destination_restore(struct mover *m, const Godwit__Mover__MoverMessage *in, 
 		err = move(m, e);
 	if (!err)
 		err = say_ready(m, out, e);
-	fd_close(&m->to.listener); /* or a source that is on its way would wait for somebody to accept */
+	if (err < 0 && m->to.listener >= 0 && !m->stream) /* the source is on its way: it is to hear why */
+		(void)!stream_accept(m->to.listener, m->to.key, m->to.sealed, now_us() + TELL_WITHIN_US,
+				     m->control, &m->stream, &ignored);
+	fd_close(&m->to.listener);
 	m->to.standing = !err;
 	if (err < 0 && err != -ECANCELED)
 		frame_fail(m, e);
