@@ -19,6 +19,8 @@
 #include "procd/quota.h"
 #include "procd/rpc.h"
 
+#define SETTLE_AGAIN_MS 100u
+
 struct job *jobs_by_name(struct procd *p, const char *name)
 {
 	for (struct job *j = p->jobs; j; j = j->next)
@@ -342,9 +344,28 @@ void jobs_set_leader(struct job *j, int pidfd)
 	j->pid = pid_of(pidfd);
 }
 
+static void on_settle_again(uv_timer_t *timer)
+{
+	struct job *j = timer->data;
+
+	if (j->state == JOB_RUNNING && migrate_is_moving(j)) /* which settles it when it is over */
+		(void)uv_timer_start(&j->linger, on_settle_again, SETTLE_AGAIN_MS, 0);
+	else if (j->state == JOB_RUNNING)
+		(void)jobs_settle(j);
+}
+
+/* Even a write of one byte into a cgroup's file may fail for want of memory; and a job that nobody thaws is none.
+ */
 int jobs_settle(struct job *j)
 {
-	return container_freeze(&j->container, &j->p->cgroups, j->spec->stunned);
+	int r = container_freeze(&j->container, &j->p->cgroups, j->spec->stunned);
+
+	if (r < 0) {
+		log_error("job %s: cannot be %s: %s", j->name, j->spec->stunned ? "frozen" : "thawed",
+			  strerror(-r));
+		(void)uv_timer_start(&j->linger, on_settle_again, SETTLE_AGAIN_MS, 0);
+	}
+	return r;
 }
 
 int jobs_save(struct job *j, struct err *e)

@@ -12,7 +12,7 @@ int jobs_new(struct procd *p, Godwit__Procd__JobSpec *spec, enum job_state state
 	     struct err *e) must_check;
 /* Takes the leader's pidfd over. */
 void jobs_set_leader(struct job *j, int pidfd);
-/* It runs, or stands still if it is stunned. */
+/* It runs, or stands still if it is stunned; if that fails, then a little later. */
 int jobs_settle(struct job *j);
 /* Writes what a later procd has to know. */
 int jobs_save(struct job *j, struct err *e);

@@ -527,21 +527,16 @@ static void keep_report(struct migration_in *m, struct job *j, const Godwit__Pro
 
 /* With the source's name: a later life of ours, which may find nothing but this record, answers only to that host.
  */
-static int note_thawed(struct migration_in *m)
+static int note_thawed(struct migration_in *m, struct err *e)
 {
 	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
-	struct err e = { 0 };
-	int failed;
 
 	r.kind = GODWIT__JOURNAL__RECORD__KIND__THAWED;
 	r.migration = m->id;
 	r.job = m->name;
 	r.peer = m->source;
 	r.incarnation = m->job->incarnation;
-	failed = journal_append(&m->p->journal, &r, &e);
-	if (failed < 0)
-		log_error("%s", err_text(&e));
-	return failed;
+	return journal_append(&m->p->journal, &r, e);
 }
 
 static void thaw(struct migration_in *m)
@@ -554,13 +549,12 @@ static void thaw(struct migration_in *m)
 	for (size_t i = 0; i < q->n_signals; i++)
 		migrate_late_signal(j->pid, q->signals[i]);
 	stun_keep_message(j, q);
-	if (note_thawed(m) < 0) {
-		in_discard(m, -EIO, "the journal cannot be written");
+	if (note_thawed(m, &e) < 0) {
+		in_discard(m, e.code, err_text(&e));
 		return;
 	}
 	migrate_die_at("record", "destination");
-	if (jobs_settle(j) < 0)
-		log_error("job %s: cannot be thawed", j->name);
+	(void)jobs_settle(j);
 	j->state = JOB_RUNNING;
 	m->state = IN_THAWED;
 	keep_report(m, j, q->report);

@@ -111,6 +111,7 @@ static void on_committed(void *arg, const Godwit__Procd__Reply *reply, int statu
 		m->resumed_us = now_us();
 		out_stage_done(m, STAGE_COMMIT);
 	} else if (reply->code == -ENOENT) {
+		(void)err_set(&m->refused, reply->code, "%s", reply->text);
 		ask_verdict(m);
 	} else {
 		retry(m, reply->text);
@@ -194,7 +195,8 @@ void out_revoke(struct migration_out *m)
 		return;
 	}
 	log_info("job %s: %s never ran it; it goes on here", m->name, m->destination);
-	(void)err_set(&m->e, -EIO, "%s lost the job before it ran; it goes on here", m->destination);
+	(void)err_set(&m->e, -EIO, "%s lost the job before it ran (%.200s); it goes on here", m->destination,
+		      m->refused.code ? m->refused.text : "it does not know it");
 	m->stage = STAGE_DELETE; /* late answers to COMMIT mean nothing any more */
 	(void)uv_timer_stop(&m->deadline);
 	q.op_case = GODWIT__SHEPHERD__REQUEST__OP_RESUME;

@@ -86,6 +86,7 @@ struct migration_out {
 	/* commit */
 	Godwit__Procd__Commit *commit;
 	bool recorded, in_doubt;
+	struct err refused; /* what the destination last said instead of RESUMED */
 	unsigned tries;
 	uint64_t doubt_since_us, resumed_us;
 };

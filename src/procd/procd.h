@@ -70,7 +70,7 @@ struct job {
 	bool lost; /* EXITED, and its shepherd with it */
 	Godwit__Procd__Exited exited;
 	uint64_t exited_us;    /* our clock */
-	uv_timer_t linger;     /* with EXITED */
+	uv_timer_t linger;     /* with EXITED; else for jobs_settle() */
 	uv_poll_t gone;	       /* on the shepherd's pidfd */
 	uv_poll_t leader_gone; /* on the leader's, if it is not the shepherd's child */
 	bool watching;

@@ -39,8 +39,7 @@ void stun_wake(struct job *j)
 	(void)unlink(path);
 	if (jobs_save(j, &e) < 0)
 		log_error("job %s: %s", j->name, err_text(&e));
-	if (jobs_settle(j) < 0)
-		log_error("job %s: cannot be thawed", j->name);
+	(void)jobs_settle(j);
 }
 
 /* --- stopping --- */
