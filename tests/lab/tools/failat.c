@@ -12,6 +12,9 @@
  * ERRNO CALL failed" and, if the mover then gave up, "K said TEXT" or, if it went without a word, "K died"; and
  * "BAD why" for a trace that was left.
  *
+ * failat PID K ERRNO: lets one call of a program that runs already fail, its K-th from now on that can, says which
+ * and leaves it alone; what it says first is "attached". Nothing happens to that program if it ends earlier.
+ *
  * A call that is to fail is not made: at its entry its number is taken away, at its exit its result is set.
  */
 #include <fcntl.h>
@@ -22,6 +25,8 @@
 
 #include "job_look.h"
 #include "mover_watch.h"
+
+#define PAGEMAP_SCAN_REQUEST 0xc0606610 /* of <linux/fs.h>, Linux 6.7 */
 
 enum errno_bit { NOSPC = 1, NOMEM = 2, MFILE = 4, IO = 8, FILE_ONLY = 16, CREATES = 32 };
 
@@ -133,9 +138,13 @@ static void look_at(struct failat *f, pid_t pid)
 
 static void failed_at(struct failat *f, const char *what)
 {
+	f->failed = true;
+	if (!f->log_path) {
+		printf("%s failed\n", what);
+		return;
+	}
 	note(f, "%ld %s %s %s %s failed", f->k, f->w.side, f->w.stage, f->errno_name, what);
 	keep_state(f, f->k + f->stride);
-	f->failed = true;
 }
 
 /* --- which calls --- */
@@ -157,7 +166,7 @@ static bool can_fail(const struct failat *f, const struct user_regs_struct *r)
 	for (size_t i = 0; i < ARRAY_LEN(calls); i++)
 		if (calls[i].nr == (long)r->orig_rax)
 			how = calls[i].how;
-	if (!(how & f->bit))
+	if (!(how & f->bit) || (r->orig_rax == SYS_ioctl && r->rsi != PAGEMAP_SCAN_REQUEST))
 		return false;
 	if (how & CREATES && f->bit == NOSPC && !(flags & O_CREAT))
 		return false;
@@ -284,6 +293,16 @@ static int run_traced(struct failat *f)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 125;
 }
 
+static void choose_errno(struct failat *f)
+{
+	for (size_t i = 0; i < ARRAY_LEN(errnos); i++) {
+		if (strcmp(errnos[i].name, f->errno_name) != 0)
+			continue;
+		f->code = errnos[i].code;
+		f->bit = errnos[i].bit;
+	}
+}
+
 static void read_state(struct failat *f, char side[16])
 {
 	_cleanup_free_ char *text = NULL;
@@ -292,13 +311,49 @@ static void read_state(struct failat *f, char side[16])
 	if (fd_slurp(-1, f->state_path, 4096, &text) < 0 ||
 	    sscanf(text, "%ld %ld %15s %15s %7s", &f->k, &f->stride, side, f->errno_name, how) != 5)
 		give_up(f->state_path);
-	for (size_t i = 0; i < ARRAY_LEN(errnos); i++) {
-		if (strcmp(errnos[i].name, f->errno_name) != 0)
-			continue;
-		f->code = errnos[i].code;
-		f->bit = errnos[i].bit;
-	}
+	choose_errno(f);
 	f->actions = !strcmp(how, "ACTIONS");
+}
+
+static int run_attached(struct failat *f)
+{
+	int status;
+
+	if (ptrace(PTRACE_SEIZE, f->w.pid, 0, PTRACE_O_TRACESYSGOOD) < 0 ||
+	    ptrace(PTRACE_INTERRUPT, f->w.pid, 0, 0) < 0)
+		give_up("PTRACE_SEIZE");
+	for (bool told = false; !f->failed || f->failing; told = true) {
+		int sig = 0;
+
+		if (waitpid(f->w.pid, &status, __WALL) < 0 || !WIFSTOPPED(status))
+			return 1;
+		if (!told) {
+			puts("attached");
+			(void)fflush(stdout);
+		}
+		if (WSTOPSIG(status) == (SIGTRAP | 0x80))
+			at_call(f);
+		else if (!(status >> 16))
+			sig = WSTOPSIG(status);
+		if (f->failed && !f->failing)
+			break;
+		(void)ptrace(PTRACE_SYSCALL, f->w.pid, 0, sig);
+	}
+	(void)ptrace(PTRACE_DETACH, f->w.pid, 0, 0);
+	return 0;
+}
+
+static int attach(char **argv)
+{
+	static struct failat f = { .w = { .stage = "", .side = "" }, .disturbed = true, .counting = true };
+
+	f.w.pid = atoi(argv[1]);
+	f.k = atol(argv[2]);
+	(void)snprintf(f.errno_name, sizeof f.errno_name, "%s", argv[3]);
+	choose_errno(&f);
+	if (!f.code || f.w.pid <= 0)
+		return 2;
+	return run_attached(&f);
 }
 
 int main(int argc, char **argv)
@@ -307,10 +362,13 @@ int main(int argc, char **argv)
 	_cleanup_free_ char *mover = watch_find_mover(), *at = NULL;
 	char side[16] = "";
 
+	if (argc == 4)
+		return attach(argv);
 	f.state_path = getenv("FAILAT_STATE");
 	f.log_path = getenv("FAILAT_LOG");
 	if (argc != 2 || !f.state_path || !f.log_path) {
-		fprintf(stderr, "usage: FAILAT_STATE=FILE FAILAT_LOG=FILE failat source|destination\n");
+		fprintf(stderr, "usage: FAILAT_STATE=FILE FAILAT_LOG=FILE failat source|destination\n"
+				"       failat PID K ERRNO\n");
 		return 2;
 	}
 	f.w.side = argv[1];
