@@ -174,6 +174,8 @@ bool act_baseline(struct strike *s)
 		free(s->without[other]);
 		s->with[s->at] = stable_view(s, s->at, view_host);
 		s->without[other] = stable_view(s, other, view_host);
+		s->addresses_with[s->at] = judge_addresses(s, s->at);
+		s->addresses_without[other] = judge_addresses(s, other);
 		pid = act_migrate(s, other);
 		if (waitpid(pid, &status, 0) != pid || status) {
 			_cleanup_free_ char *why = act_output(s, "migrate.err");

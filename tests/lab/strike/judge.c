@@ -42,6 +42,48 @@ static int named(struct strike *s)
 	return n > 1 ? -1 : host;
 }
 
+static bool is_reachable_name(const json_t *o)
+{
+	return json_integer_value(json_object_get(o, "ports")) > 0;
+}
+
+/* How many addresses with ports a host's flipd has; -1 if it says BUSY for any, or does not answer. */
+int judge_addresses(struct strike *s, int host)
+{
+	char *argv[] = { (char *)(uintptr_t) "timeout", (char *)(uintptr_t) "20",     (char *)(uintptr_t) "godwit",
+			 (char *)(uintptr_t) "flip",	(char *)(uintptr_t) "--json", NULL };
+	int status = act_run(s, host, "flip", argv), n = 0;
+	_cleanup_free_ char *text = act_output(s, "flip");
+	json_t *all = json_loads(text, 0, NULL), *o;
+	size_t i;
+
+	json_array_foreach(json_object_get(all, "endpoints"), i, o)
+	{
+		const char *state = json_string_value(json_object_get(o, "state"));
+
+		if (!state || !strcmp(state, "moving"))
+			status = 1;
+		n += state && !strcmp(state, "up") && is_reachable_name(o);
+	}
+	if (!all)
+		status = 1;
+	json_decref(all);
+	return status ? -1 : n;
+}
+
+/* A job whose shepherd was killed keeps its name, and with it an address, for a while. */
+static bool addresses_are_right(struct strike *s, int host, char *why, size_t size)
+{
+	for (int h = 1; h <= HOSTS; h++) {
+		int n = judge_addresses(s, h), wanted = h == host ? s->addresses_with[h] : s->addresses_without[h];
+
+		(void)snprintf(why, size, "flipd of h%d: %d addresses that are not BUSY, not %d", h, n, wanted);
+		if (n < wanted || (n > wanted && strcmp(s->program, "shepherd") != 0))
+			return false;
+	}
+	return true;
+}
+
 static bool both_run(const struct strike *s)
 {
 	return view_copy(s, 1) == COPY_RUNNING && view_copy(s, 2) == COPY_RUNNING;
@@ -93,6 +135,8 @@ static int at_rest(struct strike *s, char *why, size_t size)
 	if (host && copies[host] != COPY_RUNNING)
 		return -1;
 	if (!is_tidy(s, host, why, size))
+		return -1;
+	if (!addresses_are_right(s, host, why, size))
 		return -1;
 	(void)snprintf(why, size, "ps says otherwise");
 	return named(s) == host ? host : -1;

@@ -56,6 +56,7 @@ struct strike {
 	int at;	    /* the host that has it, 1 or 2 */
 	char *look; /* what the job looks like */
 
+	int addresses_with[HOSTS + 1], addresses_without[HOSTS + 1];
 	char *with[HOSTS + 1], *without[HOSTS + 1]; /* what is on a host that has the job or not */
 
 	/* the attempt */
@@ -122,5 +123,7 @@ char *view_difference(const char *was, const char *is);
 /* After a strike: waits until all is as it must be, and says what is not. */
 void judge(struct strike *s);
 void judge_while_standing(struct strike *s);
+/* How many addresses with ports a host's flipd has, -1 if it says BUSY for one of them. */
+int judge_addresses(struct strike *s, int host);
 
 #endif
