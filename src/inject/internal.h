@@ -22,8 +22,9 @@ struct agent_link {
 	int mem;      /* /proc/PID/mem */
 	int doorbell; /* a signal that this process ignores */
 	bool stopped;
-	bool kept_stop; /* a SIGSTOP arrived while we held a thread: sent again on release */
-	int options;	/* PTRACE_O_*, for threads that we seize */
+	bool kept_stop;	  /* a SIGSTOP arrived while we held a thread: sent again on release */
+	int options;	  /* PTRACE_O_*, for threads that we seize */
+	bool can_suspend; /* seccomp filters */
 	struct {
 		uint64_t at; /* where it goes, 0: this process has no room for one */
 		int why;     /* or its mappings could not be read: -errno */

@@ -79,7 +79,7 @@ int remote_open(struct remote *r, pid_t pid, struct err *e)
 	r->pid = pid;
 	r->link = xcalloc(1, sizeof *r->link);
 	fail_init(r->link);
-	r->link->options = filter_can_suspend() ? PTRACE_O_SUSPEND_SECCOMP : 0;
+	r->link->can_suspend = filter_can_suspend();
 	(void)snprintf(path, sizeof path, "/proc/%d", pid);
 	r->link->mem = -EBADF;
 	r->link->proc = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
@@ -252,7 +252,9 @@ int remote_stop(struct remote *r, uint64_t deadline_us, struct err *e)
 
 int remote_stop_blank(struct remote *r, uint64_t deadline_us, struct err *e)
 {
-	r->link->options |= PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL;
+	/* Nothing runs in it but what we want, so its filters, once it gets them, are suspended from the start. */
+	r->link->options =
+		PTRACE_O_TRACECLONE | PTRACE_O_EXITKILL | (r->link->can_suspend ? PTRACE_O_SUSPEND_SECCOMP : 0);
 	return remote_stop(r, deadline_us, e);
 }
 

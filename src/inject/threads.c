@@ -171,7 +171,12 @@ static int mend_eintr(struct remote_thread *t)
 	return trace_set_regs(t->tid, &t->regs);
 }
 
-/* A filter that does not let restart_syscall() pass: then the call itself is to be made again. */
+/*
+ * The filters are suspended from here until the thread is let go, and not before it has stopped: what it does by
+ * itself they must judge.
+ *
+ * One that does not let restart_syscall() pass: then the call itself is to be made again.
+ */
 static int read_filters(struct remote *r, struct remote_thread *t)
 {
 	static const uint64_t none[6];
@@ -179,9 +184,12 @@ static int read_filters(struct remote *r, struct remote_thread *t)
 
 	filters_free(t->filters);
 	t->filters = NULL;
-	if (!(r->link->options & PTRACE_O_SUSPEND_SECCOMP))
+	if (!r->link->can_suspend)
 		return 0;
 	err = filters_read(t->tid, &t->filters);
+	if (!err && t->filters &&
+	    ptrace(PTRACE_SETOPTIONS, t->tid, 0, r->link->options | PTRACE_O_SUSPEND_SECCOMP) < 0)
+		err = -errno;
 	if (err < 0 || !t->filters || (int64_t)t->regs.rax != -ERESTART_RESTARTBLOCK ||
 	    filters_ask(t->filters, SYS_restart_syscall, none, t->regs.rip) == FILTER_LETS)
 		return err;

@@ -43,9 +43,10 @@ enum frame_type {
 	FRAME_TABLE,	  /* id: DONE, payload: the table */
 	FRAME_TRACE,	  /* from root only: TRACED for every packet from now on */
 	/* To flipd, from root only: a program moves, and its connection with it. See flipd/travel.c. */
-	FRAME_CONN_TAKE,    /* id, client: inode of flipd's end: DONE with the blob, aux: uid << 32 | gid */
-	FRAME_CONN_HOLD,    /* id, client: inode; it stays taken, also when we are gone, until somebody ENDs it: DONE */
-	FRAME_CONN_END,	    /* id, client: inode; flags: FRAME_F_MOVED, it lives elsewhere: DONE */
+	FRAME_CONN_TAKE, /* id, client: inode of flipd's end: DONE with the blob, aux: uid << 32 | gid */
+	FRAME_CONN_HOLD, /* id, client: inode; it stays taken, also when we are gone, until somebody ENDs it: DONE
+			  */
+	FRAME_CONN_END,	 /* id, client: inode; flags: FRAME_F_MOVED, it lives elsewhere: DONE */
 	FRAME_CONN_ARRIVE,  /* id, client: token, payload: what the program had not read yet. This connection will
 			     * be that of a program that arrives: DONE, then the payload */
 	FRAME_CONN_INSTALL, /* id, client: token, uid, gid, payload: blob: DONE */
