@@ -178,7 +178,7 @@ faults: all tools
 	$(Q)export $(TEST_ENV) FAULTS_ALL=1 TEST_TIMEOUT=36000 INSTANTS_TOTALS=$(abspath $(BUILD))/instants; failed=0; \
 	INSTANTS_STRIDE=$(FAULTS_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
 	INSTANTS_HOW=STOP INSTANTS_STRIDE=$(FAULTS_STOP_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
-	$(PROVE) -v $(wildcard tests/lab/faults_*.t) || failed=1; \
+	$(PROVE) -v $(wildcard tests/lab/faults_*.t) tests/lab/restart.t || failed=1; \
 	tests/lab/instants_totals.sh $(BUILD)/instants; exit $$failed
 # Who may do what, as a lab of four hosts shows it: docs/security.md.
 security-table: all tools

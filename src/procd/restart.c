@@ -499,6 +499,7 @@ static void on_message(void *arg, const mover_message *msg)
 		on_checked(s, msg->checked);
 		break;
 	case MOVER_KIND(PREPARED):
+		migrate_die_at("prepare", "source");
 		s->moving = true;
 		if (mover_say(s->loader, MOVER_KIND(MOVE), &move, NULL, 0) < 0)
 			fail(s, -EIO, "cannot talk to the mover", NULL);
@@ -506,6 +507,7 @@ static void on_message(void *arg, const mover_message *msg)
 	case MOVER_KIND(PROGRESS):
 		break;
 	case MOVER_KIND(READY):
+		migrate_die_at("move", "source");
 		if (s->moving)
 			send_piece(s);
 		s->moving = false;

@@ -127,6 +127,38 @@ for stage in prepare move; do
 		check "the $side's mover dies in $stage: refused, and nothing is left" [ $? = 0 ] || diag "$(left_on h1) $(left_on h2)"
 	done
 done
+procd_gone()
+{
+	[ -z "$(on "$1" pgrep -x procd)" ]
+}
+
+# Of a host that dies and comes back: one job, or none of it.
+one_or_none()
+{
+	nothing_left && return
+	job_lives h1 "$1" && [ "$(job_processes h2 "$1")" = 1 ] && [ -z "$(left_on h1)" ]
+}
+
+# All of them take a minute and a half: `make faults`.
+at_all="prepare:source move:source check:destination prepare:destination ready:destination commit:destination"
+for at in record:destination ${FAULTS_ALL:+$at_all}; do
+	host=h$([ "${at#*:}" = source ] && echo 1 || echo 2) name=mid-${at/:/-}
+	lab restart $host procd -k -e GODWIT_PROCD_DIE_AT=$at >/dev/null 2>&1
+	on h1 timeout 60 godwit restart --host h2 --name $name "$work/image" >/dev/null 2>"$work/err" &
+	asking=$!
+	until_true 20 procd_gone $host
+	check "a process server dies at $at" [ $? = 0 ]
+	lab restart $host procd >/dev/null 2>&1
+	wait $asking
+	status=$?
+	until_true 40 one_or_none $name
+	check "one job, or none of it (status $status)" [ $? = 0 ] || diag "$(left_on h1) $(left_on h2)"
+	for _ in $(seq 50); do
+		nothing_left && break
+		on h2 godwit kill -s KILL $name >/dev/null 2>&1 || on h2 godwit kill $name >/dev/null 2>&1
+		sleep 0.1
+	done
+done
 on h1 godwit restart --host h2 --name whole "$work/image" >/dev/null 2>"$work/err"
 check "and the image is none the worse for it" [ $? = 0 ]
 
