@@ -123,9 +123,11 @@ $(BUILD)/obj/src/inject/agent-blob.o: $(BUILD)/agent.bin
 $(BUILD)/tests/unit/%: tests/unit/%.c $(BUILD)/daemons.a $(BUILD)/core.a
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(BUILD)/daemons.a $(BUILD)/core.a $(LIBS) -lcmocka
-$(BUILD)/tests/sim/%: tests/sim/%.c $(wildcard tests/sim/world*.c) $(BUILD)/core.a
+$(BUILD)/tests/sim/rpc_sim: tests/sim/world.c
+$(BUILD)/tests/sim/commit_sim: tests/sim/commit_world.c $(BUILD)/obj/src/procd/commit.o
+$(BUILD)/tests/sim/%: tests/sim/%.c $(BUILD)/core.a
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $< $(wildcard tests/sim/world*.c) $(BUILD)/core.a $(LIBS) -lcmocka
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) -MD -MP -o $@ $(filter %.c %.o,$^) $(BUILD)/core.a $(LIBS) -lcmocka
 # Victims are ordinary programs: they know nothing of godwit and link nothing of it.
 $(BUILD)/tests/victim/%: tests/victim/%.c $(wildcard tests/victim/*.h)
 	@mkdir -p $(@D)
