@@ -5,38 +5,38 @@
 #include <stddef.h>
 
 /*
- * The protocol of the commit: which side does what when, as two tables of rules (commit.c) and nothing else. No I/O,
- * no clock, no memory: an event comes in, the rule for it in the present state says the next state and what is to be
- * done, in that order. procd carries that out (migrate_out_commit.c, migrate_in.c); tests/sim/commit_check.c carries
- * it out for two hosts in a world where everything is lost, doubled, late, killed and rebooted, and looks at every
- * state that can be reached.
+ * The protocol of the commit: which side does what when, as two tables of rules (commit.c) and nothing else. No
+ * I/O, no clock, no memory: an event comes in, the rule for it in the present state says the next state and what
+ * is to be done, in that order. procd carries that out (migrate_out_commit.c, migrate_in.c);
+ * tests/sim/commit_check.c carries it out for two hosts in a world where everything is lost, doubled, late, killed
+ * and rebooted, and looks at every state that can be reached.
  *
  * An event that has no rule means nothing in that state, and nothing is done.
  */
 
-enum commit_s { /* the source, about one migration */
-	COMMIT_S_NONE,	    /* knows nothing of it, or it is over */
-	COMMIT_S_OPEN,	    /* nothing is written: the job is here, whatever happens */
-	COMMIT_S_DECIDING,  /* (the record is being written) */
-	COMMIT_S_COMMITTED, /* it is: the destination's copy is the job, ours stays frozen */
-	COMMIT_S_EMPTY,	    /* COMMITTED, but our copy is gone (killed, or deleted by an earlier procd) */
-	COMMIT_S_REVOKING,  /* (the revocation is being written) */
-	COMMIT_S_REVOKED,   /* the job is here again */
-	COMMIT_S_DELETING,  /* acknowledged: our copy goes */
-	COMMIT_S_DELETED,   /* (that it is gone is being written) */
-	COMMIT_S_N,
+enum commit_s {			    /* the source, about one migration */
+		COMMIT_S_NONE,	    /* knows nothing of it, or it is over */
+		COMMIT_S_OPEN,	    /* nothing is written: the job is here, whatever happens */
+		COMMIT_S_DECIDING,  /* (the record is being written) */
+		COMMIT_S_COMMITTED, /* it is: the destination's copy is the job, ours stays frozen */
+		COMMIT_S_EMPTY,	    /* COMMITTED, but our copy is gone (killed, or deleted by an earlier procd) */
+		COMMIT_S_REVOKING,  /* (the revocation is being written) */
+		COMMIT_S_REVOKED,   /* the job is here again */
+		COMMIT_S_DELETING,  /* acknowledged: our copy goes */
+		COMMIT_S_DELETED,   /* (that it is gone is being written) */
+		COMMIT_S_N,
 };
 
-enum commit_d { /* the destination */
-	COMMIT_D_NONE,	     /* knows nothing of it, or does not any more */
-	COMMIT_D_PREPARING,  /* what there is here is incomplete */
-	COMMIT_D_NOTING,     /* (READY is being written) */
-	COMMIT_D_READY,	     /* complete, frozen: it waits for the source's word, however long */
-	COMMIT_D_COMMITTING, /* has it; streams and address come in */
-	COMMIT_D_THAWING,    /* (THAWED is being written) */
-	COMMIT_D_THAWED,     /* the job runs here, or did */
-	COMMIT_D_FORGETTING, /* (that it is at home is being written into its own file) */
-	COMMIT_D_N,
+enum commit_d {			     /* the destination */
+		COMMIT_D_NONE,	     /* knows nothing of it, or does not any more */
+		COMMIT_D_PREPARING,  /* what there is here is incomplete */
+		COMMIT_D_NOTING,     /* (READY is being written) */
+		COMMIT_D_READY,	     /* complete, frozen: it waits for the source's word, however long */
+		COMMIT_D_COMMITTING, /* has it; streams and address come in */
+		COMMIT_D_THAWING,    /* (THAWED is being written) */
+		COMMIT_D_THAWED,     /* the job runs here, or did */
+		COMMIT_D_FORGETTING, /* (that it is at home is being written into its own file) */
+		COMMIT_D_N,
 };
 
 enum commit_event {

@@ -46,7 +46,7 @@ static Godwit__Procd__State state_of(struct job *j)
 
 	switch (j->state) {
 	case JOB_ARRIVING:
-		return GODWIT__PROCD__STATE__ARRIVING;
+		return migrate_is_in_doubt(j) ? GODWIT__PROCD__STATE__IN_DOUBT : GODWIT__PROCD__STATE__ARRIVING;
 	case JOB_LEAVING:
 		return migrate_is_in_doubt(j) ? GODWIT__PROCD__STATE__IN_DOUBT : GODWIT__PROCD__STATE__MIGRATING;
 	case JOB_EXITED:

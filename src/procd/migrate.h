@@ -59,6 +59,8 @@ void migrate_describe_arrival(const struct job *j, Godwit__Journal__JobFile *f);
 /* Recovery: a job file says that the job was arriving; a job's shepherd has told its state; flipd is back. */
 void migrate_recover_arrival(struct job *j, const Godwit__Journal__JobFile *f);
 void migrate_recover_job(struct job *j, const Godwit__Shepherd__State *s);
+/* A job that is about to be freed may be one that a record has given away. */
+void migrate_recover_freed(struct job *j);
 void migrate_busy_again(struct job *j);
 /* Records of jobs that are no longer there. Call once, after jobs_load. */
 void migrate_recover_rest(struct procd *p);

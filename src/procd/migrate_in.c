@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The destination. Requests of the source's procd drive it; a pulse asks the source when it has been silent. The
- * order of a commit: streams into the shepherd and the address into flipd (side by side), late signals, journal
- * THAWED, thaw.
+ * The destination. Requests of the source's procd drive it; a pulse asks the source when it has been silent. What
+ * the rules of commit.c say is done here (migrate_in_commit.c). The order of a commit: streams into the shepherd
+ * and the address into flipd (side by side), late signals, journal THAWED, thaw.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -24,7 +24,7 @@
 #define SILENCE_MAX_US 2000000u	   /* of the source, then it is asked */
 #define GIVE_UP_AFTER_US 30000000u /* of silence, while nothing is complete */
 #define REMIND_US 60000000u	   /* of silence about an outcome that the source should have let us forget */
-#define ASK_LOCATE_MS 2000u
+#define DOUBT_AFTER_US 10000000u   /* of silence about what is complete: a person may decide */
 
 /* --- life --- */
 
@@ -36,8 +36,7 @@ struct migration_in *in_find(struct procd *p, const char *id)
 	return NULL;
 }
 
-/* The same for a request that only its source may make; false: refused to another. NULL in *ret: there is none. */
-static bool in_find_for(struct procd *p, struct call *c, const char *id, struct migration_in **ret)
+bool in_find_for(struct procd *p, struct call *c, const char *id, struct migration_in **ret)
 {
 	*ret = in_find(p, id);
 	if (!*ret || !strcmp((*ret)->source, c->host))
@@ -46,7 +45,7 @@ static bool in_find_for(struct procd *p, struct call *c, const char *id, struct 
 	return false;
 }
 
-static void in_unref(struct migration_in *m)
+void in_unref(struct migration_in *m)
 {
 	if (--m->refs)
 		return;
@@ -107,29 +106,17 @@ void in_free(struct migration_in *m)
 
 void in_discard(struct migration_in *m, int code, const char *why)
 {
-	struct job *j = m->job;
-
-	if (m->over || m->state == IN_THAWED)
-		return;
-	log_info("job %s: does not arrive from %s: %s", m->name, m->source, why);
-	if (m->begin)
-		call_refuse(m->begin, code, "%s", why);
-	m->begin = NULL;
-	if (m->commit)
-		call_refuse(m->commit, -ENOENT, "%s", why);
-	m->commit = NULL;
-	if (m->state == IN_READY || m->state == IN_COMMITTING)
-		(void)migrate_note(m->p, GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN, m->id, m->name);
-	if (m->mover && m->state < IN_READY)
-		mover_kill(m->mover); /* it may be in the middle of the blank, which goes away now */
-	in_free(m);
-	if (j)
-		jobs_end(j, NULL, NULL);
+	m->why_code = code;
+	m->why = why;
+	m->refs++;
+	(void)in_event(m, COMMIT_E_FAILED, NULL);
+	m->why = NULL;
+	in_unref(m);
 }
 
 void migrate_describe_arrival(const struct job *j, Godwit__Journal__JobFile *f)
 {
-	if (j->in->state == IN_THAWED)
+	if (j->in->core >= COMMIT_D_THAWED)
 		return;
 	f->migration = j->in->id;
 	f->source = j->in->source;
@@ -144,7 +131,10 @@ void migrate_job_lost(struct job *j, bool gone)
 			j->out = NULL;
 			out->job = NULL;
 		}
-		out_fail(out, -ESRCH, "the job has ended");
+		if (gone && out->core == COMMIT_S_COMMITTED)
+			(void)out_event(out, COMMIT_E_GONE, NULL);
+		else
+			out_fail(out, -ESRCH, "the job has ended");
 	}
 	if (j->in && j->state == JOB_ARRIVING) {
 		if (gone) {
@@ -168,6 +158,7 @@ void migrate_job_freed(struct job *j)
 		j->in->job = NULL;
 	j->out = NULL;
 	j->in = NULL;
+	migrate_recover_freed(j);
 }
 
 /* --- begin --- */
@@ -199,7 +190,7 @@ static void answer_begun(struct migration_in *m)
 	b.sealed = m->sealed;
 	r.result_case = GODWIT__PROCD__REPLY__RESULT_BEGUN;
 	r.begun = &b;
-	m->state = IN_BEGUN;
+	m->progress = IN_BEGUN;
 	migrate_die_at("prepare", "destination");
 	m->heard_us = now_us();
 	call_reply(m->begin, &r);
@@ -289,7 +280,7 @@ static void prepare(struct migration_in *m)
 	Godwit__Mover__Listen listen = GODWIT__MOVER__LISTEN__INIT;
 	struct err e = { 0 };
 
-	m->state = IN_PREPARING;
+	m->progress = IN_PREPARING;
 	if (jobs_new(m->p, jobs_copy_spec(b->job), JOB_ARRIVING, &m->job, &e) < 0) {
 		m->job = NULL;
 		in_discard(m, e.code, err_text(&e));
@@ -311,7 +302,7 @@ static void on_checked(struct migration_in *m, const Godwit__Mover__Checked *c)
 	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
 	Godwit__Procd__Begun b = GODWIT__PROCD__BEGUN__INIT;
 
-	if (m->state != IN_CHECKING || !m->begin)
+	if (m->progress != IN_CHECKING || !m->begin)
 		return;
 	if (!c->n_problems && !m->asked->check_only) {
 		migrate_die_at("check", "destination");
@@ -329,26 +320,12 @@ static void on_checked(struct migration_in *m, const Godwit__Mover__Checked *c)
 
 static void on_ready(struct migration_in *m)
 {
-	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
-	Godwit__Mover__Finish finish = GODWIT__MOVER__FINISH__INIT;
-	struct err e = { 0 };
-	struct call *early = m->commit;
+	struct call *early;
 
-	if (m->state != IN_BEGUN)
+	if (m->progress != IN_BEGUN || !in_event(m, COMMIT_E_COMPLETE, NULL) || m->core != COMMIT_D_READY)
 		return;
-	r.kind = GODWIT__JOURNAL__RECORD__KIND__READY;
-	r.migration = m->id;
-	r.job = m->name;
-	r.peer = m->source;
-	r.incarnation = m->job->incarnation;
-	if (journal_append(&m->p->journal, &r, &e) < 0) {
-		in_discard(m, e.code, err_text(&e));
-		return;
-	}
-	m->state = IN_READY;
-	m->heard_us = now_us();
-	(void)!mover_say(m->mover, MOVER_KIND(FINISH), &finish, NULL, 0);
 	migrate_die_at("ready", "destination");
+	early = m->commit;
 	m->commit = NULL;
 	if (early)
 		migrate_in_commit(m->p, early);
@@ -363,7 +340,7 @@ static void on_message(void *arg, const mover_message *msg)
 		on_checked(m, msg->checked);
 		break;
 	case MOVER_KIND(LISTENING):
-		if (m->state != IN_PREPARING)
+		if (m->progress != IN_PREPARING)
 			break;
 		m->port = msg->listening->port;
 		m->listening = true;
@@ -386,7 +363,7 @@ static void on_mover_gone(void *arg)
 
 	mover_end(m->mover);
 	m->mover = NULL;
-	if (m->state < IN_READY)
+	if (m->core == COMMIT_D_PREPARING)
 		in_discard(m, -EIO, "the destination's mover died");
 }
 
@@ -418,7 +395,8 @@ void migrate_in_begin(struct procd *p, struct call *c)
 		return;
 	}
 	m = in_new(p, b->migration, b->job->name, b->source);
-	m->state = IN_CHECKING;
+	m->progress = IN_CHECKING;
+	(void)in_event(m, COMMIT_E_BEGIN, c); /* PREPARE is what follows */
 	m->begin = c;
 	m->asked = b;
 	m->talks = b->talks;
@@ -478,7 +456,7 @@ void migrate_in_spool(struct procd *p, struct call *c)
 
 	if (!in_find_for(p, c, c->request->spool->migration, &m))
 		return;
-	if (!m || !m->job || m->state < IN_PREPARING || m->state > IN_READY) {
+	if (!m || !m->job || m->progress < IN_PREPARING || m->core > COMMIT_D_READY) {
 		call_refuse(c, -ENOENT, "no such migration");
 		return;
 	}
@@ -492,244 +470,7 @@ void migrate_in_spool(struct procd *p, struct call *c)
 		call_refuse(c, -EIO, "the shepherd is gone");
 }
 
-/* --- commit --- */
-
-static void answer_committed(struct procd *p, struct call *c)
-{
-	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
-	Godwit__Procd__Committed x = GODWIT__PROCD__COMMITTED__INIT;
-
-	x.host = p->settings.name;
-	r.result_case = GODWIT__PROCD__REPLY__RESULT_COMMITTED;
-	r.committed = &x;
-	call_reply(c, &r);
-}
-
-static void keep_report(struct migration_in *m, struct job *j, const Godwit__Procd__Report *x)
-{
-	_cleanup_free_ uint8_t *bytes = NULL;
-	size_t len;
-
-	if (!x)
-		return;
-	len = godwit__procd__report__get_packed_size(x);
-	bytes = xmalloc(len);
-	(void)godwit__procd__report__pack(x, bytes);
-	j->last_move = godwit__procd__report__unpack(NULL, len, bytes);
-	j->arrived_us = now_us();
-	if (!j->last_move)
-		return;
-	if (m->commit_us) {
-		j->last_move->freeze_us += j->arrived_us - m->commit_us;
-		j->last_move->total_us += j->arrived_us - m->commit_us;
-	}
-}
-
-/* With the source's name: a later life of ours, which may find nothing but this record, answers only to that host.
- */
-static int note_thawed(struct migration_in *m, struct err *e)
-{
-	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;
-
-	r.kind = GODWIT__JOURNAL__RECORD__KIND__THAWED;
-	r.migration = m->id;
-	r.job = m->name;
-	r.peer = m->source;
-	r.incarnation = m->job->incarnation;
-	return journal_append(&m->p->journal, &r, e);
-}
-
-static void thaw(struct migration_in *m)
-{
-	const Godwit__Procd__Commit *q = m->commit->request->commit;
-	struct job *j = m->job;
-	struct err e = { 0 };
-	struct call *c = m->commit;
-
-	for (size_t i = 0; i < q->n_signals; i++)
-		migrate_late_signal(j->pid, q->signals[i]);
-	stun_keep_message(j, q);
-	if (note_thawed(m, &e) < 0) {
-		in_discard(m, e.code, err_text(&e));
-		return;
-	}
-	migrate_die_at("record", "destination");
-	(void)jobs_settle(j);
-	j->state = JOB_RUNNING;
-	m->state = IN_THAWED;
-	keep_report(m, j, q->report);
-	m->commit = NULL;
-	migrate_die_at("commit", "destination");
-	answer_committed(m->p, c);
-	jobs_release(j);
-	log_info("job %s: arrived from %s", j->name, m->source);
-	if (jobs_save(j, &e) < 0)
-		log_error("job %s: %s", j->name, err_text(&e));
-}
-
-void in_part_installed(struct migration_in *m, int result, const char *why)
-{
-	if (result < 0 && !m->e.code)
-		(void)err_set(&m->e, result, "%s", why);
-	if (--m->installing == 0 && !m->over) {
-		if (m->e.code)
-			in_discard(m, m->e.code, m->e.text);
-		else
-			thaw(m);
-	}
-	in_unref(m);
-}
-
-static void on_imported(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
-{
-	(void)fds;
-	(void)n_fds;
-	in_part_installed(arg, r ? r->code : -EIO, r ? r->text : "the shepherd is gone");
-}
-
-static void on_installed(void *arg, int result)
-{
-	struct migration_in *m = arg;
-
-	/* A commit repeated after our own restart: an older life of ours installed it, and it went with that
-	 * connection. */
-	if (result == -EEXIST)
-		result = 0;
-	in_part_installed(m, result, "flipd does not take the job's address");
-}
-
-static void install(struct migration_in *m)
-{
-	const Godwit__Procd__Commit *q = m->commit->request->commit;
-	Godwit__Shepherd__Request ask = GODWIT__SHEPHERD__REQUEST__INIT;
-	Godwit__Shepherd__Import import = GODWIT__SHEPHERD__IMPORT__INIT;
-	Godwit__Shepherd__Streams *streams =
-		godwit__shepherd__streams__unpack(NULL, q->streams.len, q->streams.data);
-
-	m->installing = 1;
-	m->refs++;
-	m->job->incarnation = q->incarnation;
-	import.streams = streams;
-	ask.op_case = GODWIT__SHEPHERD__REQUEST__OP_IMPORT;
-	ask.import = &import;
-	if (!streams || herd_ask(m->job->herd, &ask, -1, on_imported, m) < 0) {
-		(void)err_set(&m->e, -EPROTO, "the streams are damaged, or the shepherd is gone");
-	} else {
-		m->installing++;
-		m->refs++;
-	}
-	if (streams)
-		godwit__shepherd__streams__free_unpacked(streams, NULL);
-	if (!q->endpoint.len) {
-		rpc_serve_job(m->job); /* out of an image: a new job at a new address */
-	} else if (rpc_install_job(m->job, q->endpoint.data, q->endpoint.len, on_installed, m) < 0) {
-		(void)err_set(&m->e, -ENOTCONN, "flipd is away");
-	} else {
-		m->installing++;
-		m->refs++;
-	}
-	in_install_conns(m, q);
-	in_part_installed(m, 0, NULL);
-}
-
-void migrate_in_commit(struct procd *p, struct call *c)
-{
-	struct migration_in *m;
-
-	if (!in_find_for(p, c, c->request->commit->migration, &m))
-		return;
-	if (!m || m->state < IN_BEGUN) {
-		call_refuse(c, -ENOENT, "no such migration");
-		return;
-	}
-	m->heard_us = now_us();
-	if (m->state == IN_THAWED) {
-		if (m->job && !m->job->last_move)
-			keep_report(m, m->job, c->request->commit->report);
-		answer_committed(p, c);
-	} else if (m->commit) {
-		call_refuse(c, -EAGAIN, "that is being done");
-	} else {
-		m->commit = c;
-		m->commit_us = now_us();
-		if (m->state == IN_BEGUN)
-			return; /* the mover's READY reached the other mover first; ours comes */
-		m->state = IN_COMMITTING;
-		install(m);
-	}
-}
-
-void migrate_in_abort(struct procd *p, struct call *c)
-{
-	struct migration_in *m;
-
-	if (!in_find_for(p, c, c->request->abort->migration, &m))
-		return;
-	if (m && (m->state == IN_THAWED || m->state == IN_COMMITTING)) {
-		call_refuse(c, -EALREADY, "it runs here");
-		return;
-	}
-	call_ok(c);
-	if (m)
-		in_discard(m, -ECANCELED, "the source gave it up");
-}
-
-static void forget(struct migration_in *m)
-{
-	struct err e = { 0 };
-
-	/* Without the record the job's file alone says that it has arrived. */
-	if (m->job && jobs_save(m->job, &e) < 0)
-		return;
-	(void)migrate_note(m->p, GODWIT__JOURNAL__RECORD__KIND__FORGOTTEN, m->id, m->name);
-	in_free(m);
-}
-
-void migrate_in_forget(struct procd *p, struct call *c)
-{
-	struct migration_in *m;
-
-	if (!in_find_for(p, c, c->request->forget->migration, &m))
-		return;
-	call_ok(c);
-	if (m && m->state == IN_THAWED)
-		forget(m);
-}
-
 /* --- the source is silent --- */
-
-static void on_outcome(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
-{
-	struct migration_in *m = arg;
-
-	(void)status;
-	(void)why;
-	m->asking = false;
-	if (!m->over && reply && reply->result_case == GODWIT__PROCD__REPLY__RESULT_VERDICT) {
-		m->heard_us = now_us();
-		if (reply->verdict->what != GODWIT__PROCD__VERDICT__WHAT__ABORTED || m->state == IN_COMMITTING)
-			; /* it will say more */
-		else if (m->state == IN_THAWED)
-			forget(m); /* it has no record any more: it will never ask */
-		else
-			in_discard(m, -ECANCELED, "the source gave it up");
-	}
-	in_unref(m);
-}
-
-static void ask_source(struct migration_in *m)
-{
-	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
-	Godwit__Procd__Query query = GODWIT__PROCD__QUERY__INIT;
-
-	query.migration = m->id;
-	q.op_case = GODWIT__PROCD__REQUEST__OP_QUERY;
-	q.query = &query;
-	if (rpc_ask(m->p, "procd@", m->source, &q, ASK_LOCATE_MS, on_outcome, m) < 0)
-		return;
-	m->asking = true;
-	m->refs++;
-}
 
 static void on_pulse(uv_timer_t *timer)
 {
@@ -737,21 +478,27 @@ static void on_pulse(uv_timer_t *timer)
 	uint64_t silent = now_us() - m->heard_us;
 
 	/* A THAWED that was forgotten without the source's word would be NEVER_RAN to a source that comes back. */
-	if (m->state == IN_THAWED) {
+	if (m->core == COMMIT_D_THAWED) {
 		if (silent > REMIND_US && !m->asking) {
 			m->heard_us = now_us();
-			ask_source(m);
+			(void)in_event(m, COMMIT_E_TIME, NULL);
 		}
 		return;
 	}
-	/* What is not complete can never be committed; the source finds out when it tries. */
-	if (silent > GIVE_UP_AFTER_US && m->state < IN_READY)
-		in_discard(m, -EHOSTUNREACH, "nothing is heard from the source any more");
-	else if (silent > SILENCE_MAX_US && !m->asking)
-		ask_source(m);
+	m->why_code = -EHOSTUNREACH;
+	m->why = "nothing is heard from the source any more";
+	if (silent > GIVE_UP_AFTER_US && in_event(m, COMMIT_E_LONG, NULL))
+		return;
+	if (silent > SILENCE_MAX_US && !m->asking)
+		(void)in_event(m, COMMIT_E_TIME, NULL);
 }
 
 void in_start_pulse(struct migration_in *m)
 {
 	(void)uv_timer_start(&m->pulse, on_pulse, PULSE_MS, PULSE_MS);
+}
+
+bool in_is_in_doubt(const struct migration_in *m)
+{
+	return m->core == COMMIT_D_READY && now_us() - m->heard_us > DOUBT_AFTER_US;
 }

@@ -55,17 +55,17 @@ void out_unref(struct migration_out *m)
 	free(m);
 }
 
-struct migration_out *out_new(struct job *j, const char *id)
+struct migration_out *out_new(struct procd *p, struct job *j, const char *name, const char *id)
 {
 	struct migration_out *m = xcalloc(1, sizeof *m);
-	struct procd *p = j->p;
 	uint8_t random[MIGRATION_ID_LEN / 2] = { 0 };
 
 	m->p = p;
 	m->job = j;
-	(void)snprintf(m->name, sizeof m->name, "%s", j->name);
+	(void)snprintf(m->name, sizeof m->name, "%s", name);
 	m->refs = 3; /* the driver and its two timers */
-	j->out = m;
+	if (j)
+		j->out = m;
 	if (id) {
 		(void)snprintf(m->id, sizeof m->id, "%s", id);
 	} else {
@@ -78,6 +78,7 @@ struct migration_out *out_new(struct job *j, const char *id)
 	(void)uv_timer_init(p->loop, &m->pulse);
 	m->deadline.data = m;
 	m->pulse.data = m;
+	m->core = COMMIT_S_OPEN;
 	m->started_us = now_us();
 	m->next = p->outgoing;
 	p->outgoing = m;
@@ -244,12 +245,19 @@ void out_fail(struct migration_out *m, int code, const char *fmt, ...)
 	char text[ERR_TEXT_MAX];
 	va_list ap;
 
-	if (m->failing || m->over || m->recorded)
+	if (m->failing || m->over || out_is_decided(m))
 		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof text, fmt, ap);
 	va_end(ap);
 	(void)err_set(&m->e, code, "%s", text);
+	(void)out_event(m, COMMIT_E_FAILED, NULL);
+}
+
+void out_undo(struct migration_out *m)
+{
+	const char *text = err_text(&m->e);
+
 	m->failing = true;
 	m->stage_us[m->stage] = now_us() - m->stage_started_us;
 	if (m->image || m->stun)
@@ -336,7 +344,7 @@ static void on_gone(void *arg)
 
 	mover_end(m->mover);
 	m->mover = NULL;
-	if (m->over || m->recorded)
+	if (m->over || out_is_decided(m))
 		return;
 	if (undoing && m->undone_stun)
 		out_move_message(m, NULL); /* its death has undone what it was asked to undo */
@@ -364,8 +372,10 @@ static void on_pulse_reply(void *arg, const Godwit__Procd__Reply *reply, int sta
 	struct migration_out *m = arg;
 
 	if (!m->over && reply && reply->verdict && reply->result_case == GODWIT__PROCD__REPLY__RESULT_VERDICT &&
-	    reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__NEVER_RAN)
-		out_fail(m, -EIO, "%s gave the migration up", m->destination);
+	    reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__NEVER_RAN && !m->failing && !out_is_decided(m)) {
+		(void)err_set(&m->e, -EIO, "%s gave the migration up", m->destination);
+		(void)out_event(m, COMMIT_E_NEVER_RAN, NULL);
+	}
 	on_sign_of_life(m, reply, status, why);
 }
 
@@ -375,7 +385,7 @@ static void on_pulse(uv_timer_t *timer)
 	Godwit__Procd__Request q = GODWIT__PROCD__REQUEST__INIT;
 	Godwit__Procd__Query query = GODWIT__PROCD__QUERY__INIT;
 
-	if (m->recorded || m->failing || m->over) {
+	if (out_is_decided(m) || m->failing || m->over) {
 		(void)uv_timer_stop(timer);
 		return;
 	}
@@ -431,7 +441,7 @@ static void begin(struct job *j, struct call *c, const char *destination, bool c
 		call_refuse(c, -EBUSY, "the owner of job %s is being asked what becomes of it", j->name);
 		return;
 	}
-	m = out_new(j, NULL);
+	m = out_new(j->p, j, j->name, NULL);
 	(void)snprintf(m->destination, sizeof m->destination, "%s", destination);
 	(void)snprintf(m->strategy, sizeof m->strategy, "%s", *strategy ? strategy : "eager");
 	m->carry = carry || j->spec->carry;
@@ -465,7 +475,7 @@ static struct migration_out *begin_to_look(struct job *j, struct call *c)
 		goto good;
 	return NULL;
 good:
-	m = out_new(j, NULL);
+	m = out_new(j->p, j, j->name, NULL);
 	(void)snprintf(m->strategy, sizeof m->strategy, "eager");
 	m->calls[m->n_calls++] = c;
 	return m;
@@ -554,7 +564,7 @@ void migrate_cancel(struct job *j, struct call *c)
 {
 	if (!j->out || j->out->check_only) {
 		call_refuse(c, -ESRCH, "job %s is not being moved", j->name);
-	} else if (j->out->recorded) {
+	} else if (out_is_decided(j->out)) {
 		call_refuse(c, -EALREADY, "too late: %s has the job", j->out->destination);
 	} else {
 		out_fail(j->out, -ECANCELED, "cancelled");
@@ -579,7 +589,7 @@ bool migrate_is_going_on(const struct job *j)
 
 bool migrate_is_in_doubt(const struct job *j)
 {
-	return j->out && j->out->in_doubt;
+	return (j->out && j->out->in_doubt) || (j->in && in_is_in_doubt(j->in));
 }
 
 void migrate_describe(const struct job *j, Godwit__Procd__Job *ret)

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * After procd's restart, and what process servers tell each other about outcomes. The jobs are found first (their
- * directories), then each one's shepherd tells its state, and the journal says what that means:
+ * directories), then each one's shepherd tells its state, and the journal says in which state of commit.c it is:
  *
- *   here, no record            whatever the earlier procd was doing is undone: shepherd resumes, thaw, serve
- *   COMMITTED                  the destination's copy is the job: repeat COMMIT, answer BUSY until it is
- * acknowledged arriving, no READY         nothing complete: throw it away arriving, READY            complete and
- * frozen: ask the source, wait for its COMMIT arriving, THAWED           it runs here (the thaw itself may be
- * missing: repeat it)
+ *   here, no record         OPEN: whatever the earlier procd was doing is undone: shepherd resumes, thaw, serve
+ *   COMMITTED               the destination's copy is the job: repeat COMMIT, answer BUSY until it is acknowledged
+ *   COMMITTED, no copy      EMPTY: the same, without the BUSY
+ *   arriving, no READY      PREPARING: nothing complete: throw it away
+ *   arriving, READY         complete and frozen: ask the source, wait for its COMMIT
+ *   arriving, THAWED        it runs here (the thaw itself may be missing: repeat it)
  */
 #include <errno.h>
 #include <stdio.h>
@@ -64,11 +65,37 @@ static bool was_decided(const struct procd *p, const char *migration)
 	return r && r->kind == KIND(COMMITTED);
 }
 
+void migrate_say(struct call *c, enum commit_action action)
+{
+	static const Godwit__Procd__Verdict__What words[COMMIT_A_N] = {
+		[COMMIT_A_SAY_ABORTED] = GODWIT__PROCD__VERDICT__WHAT__ABORTED,
+		[COMMIT_A_SAY_COMMITTED] = GODWIT__PROCD__VERDICT__WHAT__COMMITTED,
+		[COMMIT_A_SAY_UNDECIDED] = GODWIT__PROCD__VERDICT__WHAT__UNDECIDED,
+		[COMMIT_A_SAY_RUNNING] = GODWIT__PROCD__VERDICT__WHAT__RUNNING,
+		[COMMIT_A_SAY_NEVER_RAN] = GODWIT__PROCD__VERDICT__WHAT__NEVER_RAN,
+		[COMMIT_A_SAY_UNKNOWN] = GODWIT__PROCD__VERDICT__WHAT__UNKNOWN,
+	};
+	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
+	Godwit__Procd__Verdict v = GODWIT__PROCD__VERDICT__INIT;
+
+	v.what = words[action];
+	r.result_case = GODWIT__PROCD__REPLY__RESULT_VERDICT;
+	r.verdict = &v;
+	call_reply(c, &r);
+}
+
+/* What is said to a QUERY in that state. */
+static void say(struct call *c, const struct commit_rules *rules, unsigned state)
+{
+	const struct commit_rule *r = commit_find(rules, state, COMMIT_E_QUERY);
+
+	migrate_say(c, r ? r->actions[0] : COMMIT_A_SAY_UNDECIDED);
+}
+
 void migrate_query(struct procd *p, struct call *c)
 {
 	const Godwit__Procd__Query *q = c->request->query;
-	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
-	Godwit__Procd__Verdict v = GODWIT__PROCD__VERDICT__INIT;
+	const struct commit_rule *r;
 	struct migration_in *in = in_find(p, q->migration);
 	struct migration_out *out = find_out(p, q->migration);
 
@@ -76,25 +103,34 @@ void migrate_query(struct procd *p, struct call *c)
 		call_refuse(c, -EPERM, "that is a matter of other hosts");
 		return;
 	}
-	if (in)
+	if (in) {
 		in->heard_us = now_us();
-	if (in && in->state == IN_THAWED)
-		v.what = GODWIT__PROCD__VERDICT__WHAT__RUNNING;
-	else if (in)
-		v.what = GODWIT__PROCD__VERDICT__WHAT__UNDECIDED;
-	else if (out)
-		v.what = out->recorded ? GODWIT__PROCD__VERDICT__WHAT__COMMITTED
-				       : GODWIT__PROCD__VERDICT__WHAT__UNDECIDED;
-	else if (restart_is_going_on(p, q->migration) || was_decided(p, q->migration))
-		v.what = GODWIT__PROCD__VERDICT__WHAT__UNDECIDED; /* recovery has not come to that job yet */
-	else if (!*q->boot)
-		v.what = GODWIT__PROCD__VERDICT__WHAT__ABORTED; /* we are the source, and have no record */
-	else
-		v.what = strcmp(q->boot, p->boot) ? GODWIT__PROCD__VERDICT__WHAT__UNKNOWN
-						  : GODWIT__PROCD__VERDICT__WHAT__NEVER_RAN;
-	r.result_case = GODWIT__PROCD__REPLY__RESULT_VERDICT;
-	r.verdict = &v;
-	call_reply(c, &r);
+		(void)in_event(in, COMMIT_E_QUERY, c);
+	} else if (out) {
+		say(c, &commit_source, out->core);
+	} else if (was_decided(p, q->migration)) {
+		say(c, &commit_source, COMMIT_S_COMMITTED); /* recovery has not come to that job yet */
+	} else if (restart_is_going_on(p, q->migration)) {
+		say(c, &commit_source, COMMIT_S_OPEN);
+	} else if (!*q->boot) {
+		say(c, &commit_source, COMMIT_S_NONE); /* we are the source */
+	} else {
+		r = commit_find(&commit_destination, COMMIT_D_NONE,
+				strcmp(q->boot, p->boot) ? COMMIT_E_QUERY_OTHER : COMMIT_E_QUERY);
+		migrate_say(c, r->actions[0]);
+	}
+}
+
+static int by_a_person(struct job *j, bool here)
+{
+	enum commit_event e = here ? COMMIT_E_PERSON_HERE : COMMIT_E_PERSON_THERE;
+
+	log_warn("job %s: a person decides that it is %s", j->name, here ? "here" : "not here");
+	if (j->out)
+		return out_event(j->out, e, NULL) ? 0 : -EINVAL;
+	j->in->why_code = -ECANCELED;
+	j->in->why = "a person decided so";
+	return in_event(j->in, e, NULL) ? 0 : -EINVAL;
 }
 
 void migrate_outcome(struct procd *p, struct call *c)
@@ -104,24 +140,30 @@ void migrate_outcome(struct procd *p, struct call *c)
 
 	if (!j || !jobs_is_allowed(j, c)) {
 		call_refuse(c, j ? -EPERM : -ESRCH, "no such job here, or not yours");
-	} else if (!j->out || !j->out->in_doubt) {
+	} else if (!migrate_is_in_doubt(j)) {
 		call_refuse(c, -EINVAL, "job %s is not in doubt", j->name);
-	} else if (q->here) {
-		call_ok(c);
-		out_revoke(j->out);
+	} else if (by_a_person(j, q->here) < 0) {
+		call_refuse(c, -EINVAL, "job %s: that is decided already", q->job);
 	} else {
 		call_ok(c);
-		out_stage_done(j->out, STAGE_COMMIT);
 	}
 }
 
 /* --- after a restart --- */
 
-static const Godwit__Journal__Record *record_of_leaving(const struct procd *p, const char *job)
+/* The same name may come back later, and then it is another copy: of a higher incarnation than the record gave
+ * away. */
+static bool is_about(const Godwit__Journal__Record *r, const struct job *j)
 {
-	for (size_t i = 0; i < p->journal.n_records; i++)
-		if (p->journal.records[i]->kind == KIND(COMMITTED) && !strcmp(p->journal.records[i]->job, job))
-			return p->journal.records[i];
+	return r->kind == KIND(COMMITTED) && r->commit && !strcmp(r->job, j->name) &&
+	       j->incarnation < r->incarnation;
+}
+
+static const Godwit__Journal__Record *record_of_leaving(const struct job *j)
+{
+	for (size_t i = 0; i < j->p->journal.n_records; i++)
+		if (is_about(j->p->journal.records[i], j))
+			return j->p->journal.records[i];
 	return NULL;
 }
 
@@ -135,7 +177,8 @@ void migrate_recover_arrival(struct job *j, const Godwit__Journal__JobFile *f)
 	j->state = JOB_ARRIVING;
 	j->in = in_new(j->p, f->migration, j->name, f->source);
 	j->in->job = j;
-	j->in->state = !r ? IN_PREPARING : r->kind == KIND(THAWED) ? IN_THAWED : IN_READY;
+	j->in->core = !r ? COMMIT_D_PREPARING : r->kind == KIND(THAWED) ? COMMIT_D_THAWED : COMMIT_D_READY;
+	j->in->let_go = r != NULL;
 	in_start_pulse(j->in);
 }
 
@@ -166,9 +209,10 @@ void migrate_busy_again(struct job *j)
 		(void)gwc_endpoint_take(j->p->gwc, j->endpoint, on_busy, NULL);
 }
 
-static void resume_commit(struct job *j, const Godwit__Journal__Record *r)
+/* `j`: our frozen copy; NULL if it is gone: an earlier life of ours has deleted it, or somebody has killed it. */
+static void resume_commit(struct procd *p, struct job *j, const Godwit__Journal__Record *r)
 {
-	struct migration_out *m = out_new(j, r->migration);
+	struct migration_out *m = out_new(p, j, r->job, r->migration);
 
 	(void)snprintf(m->destination, sizeof m->destination, "%s", r->peer);
 	(void)snprintf(m->boot, sizeof m->boot, "%s", r->boot);
@@ -176,13 +220,15 @@ static void resume_commit(struct job *j, const Godwit__Journal__Record *r)
 	take_commit(m, r->commit);
 	out_recall_conns(m);
 	m->at_us = r->commit->at_us;
-	m->recorded = true;
+	m->core = j ? COMMIT_S_COMMITTED : COMMIT_S_EMPTY;
 	m->stage = STAGE_COMMIT;
 	m->stage_started_us = now_us();
-	j->state = JOB_LEAVING;
-	log_info("job %s: its move to %s was decided; asking whether it arrived", j->name, m->destination);
-	migrate_busy_again(j);
-	out_commit(m);
+	log_info("job %s: its move to %s was decided; asking whether it arrived", m->name, m->destination);
+	if (j) {
+		j->state = JOB_LEAVING;
+		migrate_busy_again(j);
+	}
+	(void)out_event(m, COMMIT_E_RESTARTED, NULL);
 }
 
 static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
@@ -215,34 +261,29 @@ static void wake(struct job *j)
 
 static void recover_arrival(struct job *j, Godwit__Shepherd__State__Phase phase)
 {
+	struct migration_in *m = j->in;
 	struct err e = { 0 };
 
-	switch (j->in->state) {
-	case IN_THAWED:
-		(void)jobs_settle(j);
-		j->state = JOB_RUNNING;
-		rpc_serve_job(j);
-		if (jobs_save(j, &e) < 0)
-			log_error("job %s: %s", j->name, err_text(&e));
-		break;
-	case IN_READY:
-		if (phase != GODWIT__SHEPHERD__STATE__PHASE__EXITED) {
-			log_info("job %s: complete here; waiting for the word of %s", j->name, j->in->source);
-			j->in->heard_us = 0; /* ask at the next pulse */
-			break;
-		}
-		/* fall through */
-	default:
-		in_discard(j->in, -EIO, "procd was restarted before it was complete");
+	m->why_code = -EIO;
+	m->why = "procd was restarted before it was complete";
+	if (m->core == COMMIT_D_READY && phase == GODWIT__SHEPHERD__STATE__PHASE__EXITED) {
+		m->why = "its process was killed before it ran";
+		(void)in_event(m, COMMIT_E_FAILED, NULL);
+		return;
 	}
+	if (m->core == COMMIT_D_READY)
+		log_info("job %s: complete here; waiting for the word of %s", j->name, m->source);
+	(void)in_event(m, COMMIT_E_RESTARTED, NULL);
+	if (j->state == JOB_RUNNING && jobs_save(j, &e) < 0)
+		log_error("job %s: %s", j->name, err_text(&e));
 }
 
 void migrate_recover_job(struct job *j, const Godwit__Shepherd__State *s)
 {
-	const Godwit__Journal__Record *r = record_of_leaving(j->p, j->name);
+	const Godwit__Journal__Record *r = record_of_leaving(j);
 
-	if (r && r->commit) {
-		resume_commit(j, r);
+	if (r) {
+		resume_commit(j->p, j, r);
 	} else if (j->in) {
 		recover_arrival(j, s->phase);
 		if (s->exited && j->state == JOB_RUNNING)
@@ -259,8 +300,24 @@ void migrate_recover_job(struct job *j, const Godwit__Shepherd__State *s)
 	}
 }
 
-/* Arrivals whose job has ended meanwhile, but whose source may still ask. Records of jobs that are gone otherwise
- * are closed: a frozen copy that vanished (killed by hand) cannot come back. */
+void migrate_recover_freed(struct job *j)
+{
+	const Godwit__Journal__Record *r = record_of_leaving(j);
+
+	if (r && !find_out(j->p, r->migration))
+		resume_commit(j->p, NULL, r);
+}
+
+static bool has_copy(const struct procd *p, const Godwit__Journal__Record *r)
+{
+	const struct job *j = jobs_by_name((struct procd *)(uintptr_t)p, r->job);
+
+	return j && is_about(r, j);
+}
+
+/* Arrivals whose job has ended meanwhile, but whose source may still ask; departures whose copy here is gone, but
+ * whose destination may still wait for COMMIT. A frozen arrival that vanished (killed by hand) cannot come back.
+ */
 void migrate_recover_rest(struct procd *p)
 {
 	for (size_t i = 0; i < p->journal.n_records; i++) {
@@ -269,11 +326,12 @@ void migrate_recover_rest(struct procd *p)
 
 		if (r->kind == KIND(THAWED) && !in_find(p, r->migration)) {
 			m = in_new(p, r->migration, r->job, r->peer);
-			m->state = IN_THAWED;
+			m->core = COMMIT_D_THAWED;
 			in_start_pulse(m);
-		} else if ((r->kind == KIND(COMMITTED) || r->kind == KIND(READY)) && !jobs_by_name(p, r->job)) {
-			(void)migrate_note(p, r->kind == KIND(COMMITTED) ? KIND(DELETED) : KIND(FORGOTTEN),
-					   r->migration, r->job);
+		} else if (r->kind == KIND(COMMITTED) && r->commit && !has_copy(p, r)) {
+			resume_commit(p, NULL, r);
+		} else if (r->kind == KIND(READY) && !in_find(p, r->migration)) {
+			(void)migrate_note(p, KIND(FORGOTTEN), r->migration, r->job);
 		}
 	}
 }

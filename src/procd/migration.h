@@ -2,6 +2,7 @@
 #ifndef GW_PROCD_MIGRATION_H
 #define GW_PROCD_MIGRATION_H
 
+#include "procd/commit.h"
 #include "procd/migrate.h"
 #include "procd/movers.h"
 
@@ -85,13 +86,16 @@ struct migration_out {
 	Godwit__Mover__Ready *result; /* a copy */
 	/* commit */
 	Godwit__Procd__Commit *commit;
-	bool recorded, in_doubt;
+	enum commit_s core; /* what the rules say (commit.h); from COMMITTED on the record is written */
+	bool in_doubt;
 	struct err refused; /* what the destination last said instead of RESUMED */
 	unsigned tries;
+	const char *unheard; /* why, for as long as the event is dealt with */
 	uint64_t doubt_since_us, resumed_us;
 };
 
-enum in_state { IN_CHECKING = 1, IN_PREPARING, IN_BEGUN, IN_READY, IN_COMMITTING, IN_THAWED };
+/* How far BEGIN is; what the rules say is in `core`. */
+enum in_progress { IN_CHECKING = 1, IN_PREPARING, IN_BEGUN };
 
 /* One job that is arriving, or has arrived and may still be asked about. */
 struct migration_in {
@@ -101,11 +105,14 @@ struct migration_in {
 	char id[MIGRATION_ID_LEN + 1];
 	char name[NAME_MAX_LEN + 1];
 	char source[GW_HOST_MAX];
-	enum in_state state;
+	enum in_progress progress;
+	enum commit_d core;
+	int why_code; /* why it does not arrive */
+	const char *why;
 	struct call *begin, *commit; /* to be answered; commit's request is needed until then */
 	Godwit__Procd__Begin *asked; /* begin's own, while begin is there */
 	struct mover *mover;
-	bool sealed, blanked, listening, over;
+	bool sealed, blanked, listening, let_go, over;
 	bool talks; /* its connections to flipd come along */
 	uint32_t port, agent_socket;
 	int fds[1 + STREAMS_MAX]; /* agent socket, stream ends, until the mover has them */
@@ -169,8 +176,20 @@ void stun_done(struct migration_out *m);
 /* It could not be stunned in good order. True if it is stopped all the same. */
 bool stun_anyway(struct migration_out *m);
 
+/* Does what the rules say about this event, if they say anything; the latter is returned. `c`: the request that it
+ * is, to be answered; NULL for none. Holds no reference: `m` may be over afterwards. */
+bool out_event(struct migration_out *m, enum commit_event e, struct call *c);
+bool in_event(struct migration_in *m, enum commit_event e, struct call *c);
+static inline bool out_is_decided(const struct migration_out *m)
+{
+	return m->core >= COMMIT_S_COMMITTED;
+}
+/* The answer to a QUERY, by a rule's action. */
+void migrate_say(struct call *c, enum commit_action action);
+
 /* migrate_out.c */
-struct migration_out *out_new(struct job *j, const char *id);
+/* `j` NULL: its copy here is gone. `id` NULL: a new one. */
+struct migration_out *out_new(struct procd *p, struct job *j, const char *name, const char *id);
 void out_ref(struct migration_out *m);
 void out_unref(struct migration_out *m);
 void out_stage_done(struct migration_out *m, enum stage_id stage);
@@ -206,8 +225,8 @@ void out_move_message(struct migration_out *m, const mover_message *msg);
 /* Sends what is in the spools between `sent` and `want`; then out_spooled is called. */
 void out_spool(struct migration_out *m);
 void out_spooled(struct migration_out *m);
-/* The destination never ran it: our copy is the job again. */
-void out_revoke(struct migration_out *m);
+/* What failed is undone; the reason is in m->e. */
+void out_undo(struct migration_out *m);
 
 /* migrate_conns.c */
 /* Takes them from flipd; ends the stage. */
@@ -230,10 +249,15 @@ void in_install_conns(struct migration_in *m, const Godwit__Procd__Commit *q);
 void in_part_installed(struct migration_in *m, int result, const char *why);
 struct migration_in *in_new(struct procd *p, const char *id, const char *name, const char *source);
 struct migration_in *in_find(struct procd *p, const char *id);
+/* The same for a request that only its source may make; false: refused to another. NULL in *ret: there is none. */
+bool in_find_for(struct procd *p, struct call *c, const char *id, struct migration_in **ret);
+void in_unref(struct migration_in *m);
 /* Nothing of it will ever run here. */
 void in_discard(struct migration_in *m, int code, const char *why);
 void in_free(struct migration_in *m);
 void in_start_pulse(struct migration_in *m);
+/* It is complete, and its source has not been heard for long. */
+bool in_is_in_doubt(const struct migration_in *m);
 
 /* Queues a signal that the source's mover found late; `leader` is the frozen copy's process here. What its causes
  * (timers, children, descriptors) will send again is skipped. */

@@ -5,19 +5,19 @@
  *
  * Theory of operation
  *
- * A state is a struct world: two hosts, two procds with what they are about to do, two movers, the copies of the job,
- * the journals, and the set of all messages that were ever sent. Since a message stays in that set, it may arrive at
- * any later moment, any number of times, after any other, or never: loss, delay, duplication and reordering without a
- * bound. A rule's actions are done one by one, and between any two of them procd, mover or host may die, a journal be
- * full, a message come to the other side.
+ * A state is a struct world: two hosts, two procds with what they are about to do, two movers, the copies of the
+ * job, the journals, and the set of all messages that were ever sent. Since a message stays in that set, it may
+ * arrive at any later moment, any number of times, after any other, or never: loss, delay, duplication and
+ * reordering without a bound. A rule's actions are done one by one, and between any two of them procd, mover or
+ * host may die, a journal be full, a message come to the other side.
  *
- * All states are visited that can be reached with at most FAULTS faults (COMMIT_FAULTS in the environment), breadth
- * first, so that the way to a state that is wrong is a shortest one. In each the invariants of safety are asserted
- * (world_is_unsafe), and from each everything is let come to its end without further faults, messages arriving, hosts
- * up, and that end is looked at (world_settle): one copy, running, nothing left over.
+ * All states are visited that can be reached with at most FAULTS faults (COMMIT_FAULTS in the environment),
+ * breadth first, so that the way to a state that is wrong is a shortest one. In each the invariants of safety are
+ * asserted (world_is_unsafe), and from each everything is let come to its end without further faults, messages
+ * arriving, hosts up, and that end is looked at (world_settle): one copy, running, nothing left over.
  *
- * Then one rule at a time is replaced by a wrong one, and each of these protocols must be found out, by the invariant
- * that is named. And each rule must have been used, but for those that are named as idle.
+ * Then one rule at a time is replaced by a wrong one, and each of these protocols must be found out, by the
+ * invariant that is named. And each rule must have been used, but for those that are named as idle.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,7 +44,7 @@ struct visit {
 
 struct search {
 	struct protocol protocol;
-	unsigned faults; /* at most */
+	unsigned faults;  /* at most */
 	bool safety_only; /* do not look at the ends */
 	struct visit *visits;
 	size_t n, room;
@@ -211,13 +211,15 @@ static unsigned count_idle(const struct commit_rules *rules, const bool *used, c
 static void sound(void **state)
 {
 	const char *faults = getenv("COMMIT_FAULTS");
-	struct search *s = search_new(faults ? (unsigned)atoi(faults) : FAULTS, false, commit_source, commit_destination);
+	struct search *s =
+		search_new(faults ? (unsigned)atoi(faults) : FAULTS, false, commit_source, commit_destination);
 
 	(void)state;
 	search(s);
-	print_message("# %zu states, %llu transitions, depth %u, at most %u faults: every state is safe and leads to a "
-		      "good end%s\n",
-		      s->n, (unsigned long long)s->transitions, s->depth, s->faults, s->wrong ? ": NOT TRUE" : "");
+	print_message(
+		"# %zu states, %llu transitions, depth %u, at most %u faults: every state is safe and leads to a "
+		"good end%s\n",
+		s->n, (unsigned long long)s->transitions, s->depth, s->faults, s->wrong ? ": NOT TRUE" : "");
 	if (s->wrong) {
 		print_message("# %s:\n", s->wrong);
 		print_way(s);
@@ -231,10 +233,20 @@ static void sound(void **state)
 
 /* --- broken rules --- */
 
-#define S_RULE(state, event, next, ...) \
-	{ COMMIT_S_##state, COMMIT_E_##event, COMMIT_S_##next, { __VA_ARGS__ } }
-#define D_RULE(state, event, next, ...) \
-	{ COMMIT_D_##state, COMMIT_E_##event, COMMIT_D_##next, { __VA_ARGS__ } }
+#define S_RULE(state, event, next, ...)                                                                           \
+	{                                                                                                         \
+		COMMIT_S_##state, COMMIT_E_##event, COMMIT_S_##next,                                              \
+		{                                                                                                 \
+			__VA_ARGS__                                                                               \
+		}                                                                                                 \
+	}
+#define D_RULE(state, event, next, ...)                                                                           \
+	{                                                                                                         \
+		COMMIT_D_##state, COMMIT_E_##event, COMMIT_D_##next,                                              \
+		{                                                                                                 \
+			__VA_ARGS__                                                                               \
+		}                                                                                                 \
+	}
 #define DO(action) COMMIT_A_##action
 
 /* clang-format off */

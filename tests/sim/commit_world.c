@@ -330,10 +330,10 @@ static void start_s(struct world *w, struct protocol *p)
 static void start_d(struct world *w, struct protocol *p)
 {
 	w->d.procd = 1;
-	w->d.state = w->d.record == THAWED  ? COMMIT_D_THAWED
-		     : w->d.record == READY ? COMMIT_D_READY
+	w->d.state = w->d.record == THAWED   ? COMMIT_D_THAWED
+		     : w->d.record == READY  ? COMMIT_D_READY
 		     : w->d.copy && !w->home ? COMMIT_D_PREPARING
-					    : COMMIT_D_NONE;
+					     : COMMIT_D_NONE;
 	(void)event(w, p, false,
 		    w->d.state == COMMIT_D_READY && !w->d.copy ? COMMIT_E_FAILED : COMMIT_E_RESTARTED);
 }
@@ -416,12 +416,12 @@ static bool fault(struct world *w, struct protocol *p, unsigned f, bool at_d, co
 
 /* --- deeds --- */
 
-#define DO_IF(condition, ...) \
-	do { \
-		if (!(condition)) \
-			return false; \
-		__VA_ARGS__; \
-		return true; \
+#define DO_IF(condition, ...)                                                                                     \
+	do {                                                                                                      \
+		if (!(condition))                                                                                 \
+			return false;                                                                             \
+		__VA_ARGS__;                                                                                      \
+		return true;                                                                                      \
 	} while (0)
 
 static bool start(struct world *w, struct protocol *p, unsigned deed)
@@ -449,7 +449,8 @@ static bool prepare(struct world *w, unsigned deed)
 	case DEED_D_MOVER_GOES:
 		DO_IF(w->d.mover == 2, end_mover_d(w));
 	case DEED_BEGIN:
-		DO_IF(w->s.procd && !w->s.todo[0] && w->stage == IDLE && w->s.copy && w->s.mover, w->stage = BEGINNING;
+		DO_IF(w->s.procd && !w->s.todo[0] && w->stage == IDLE && w->s.copy && w->s.mover,
+		      w->stage = BEGINNING;
 		      w->s.state = COMMIT_S_OPEN; w->said |= M_BEGIN);
 	case DEED_BEGUN:
 	case DEED_BEGUN_LATE:
@@ -464,13 +465,15 @@ static bool prepare(struct world *w, unsigned deed)
 		DO_IF(w->d.mover && w->stream && w->s.mover && w->stage == MOVING && w->d.copy && !w->complete,
 		      w->complete = 1);
 	case DEED_TELL_S:
-		DO_IF(w->stream && w->complete && w->s.mover && w->stage == MOVING && !w->told_ready, w->told_ready = 1);
+		DO_IF(w->stream && w->complete && w->s.mover && w->stage == MOVING && !w->told_ready,
+		      w->told_ready = 1);
 	case DEED_TELL_D:
 		DO_IF(w->d.mover && w->complete && !w->told && w->d.state == COMMIT_D_PREPARING, w->told = 1);
 	case DEED_ORDER:
 		DO_IF(open && w->stage == MOVING && w->told_ready, w->stage = FREEZING; w->order = 1);
 	default: /* DEED_FREEZE: by the mover, which may have been told by a procd that is dead */
-		DO_IF(w->order && w->s.mover, w->order = 0; w->frozen = 1; w->stopped = 0; w->told_frozen = w->s.procd);
+		DO_IF(w->order && w->s.mover, w->order = 0; w->frozen = 1; w->stopped = 0;
+		      w->told_frozen = w->s.procd);
 	}
 }
 
@@ -546,8 +549,8 @@ const char *world_is_unsafe(const struct world *w)
 	return NULL;
 }
 
-/* May the job be nowhere? What ran, on a host that died; what nobody ran yet, when S died, or when S's frozen copy was
- * killed and D's was not whole either. */
+/* May the job be nowhere? What ran, on a host that died; what nobody ran yet, when S died, or when S's frozen copy
+ * was killed and D's was not whole either. */
 static bool may_be_dead(const struct world *w)
 {
 	bool d_has_it = w->was_ready && !w->killed && w->d.boot == w->of_boot && !w->faults[F_NOTE];
@@ -633,35 +636,37 @@ const char *world_settle(struct world *w, struct protocol *p)
 /* --- for people --- */
 
 static const char *const event_names[COMMIT_E_N] = {
-	"nothing",   "noted",	"note failed", "failed",      "restarted",   "query",	   "query of another boot", "time",
-	"person here", "person there", "frozen",      "acknowledged", "unknown",	   "no answer",		    "running",
-	"never ran", "other boot", "gone",	"begin",       "complete",    "commit",	     "installed",  "abort",		    "forget",
-	"aborted",   "long",
+	"nothing",   "noted",	    "note failed",  "failed",  "restarted",    "query",	   "query of another boot",
+	"time",	     "person here", "person there", "frozen",  "acknowledged", "unknown",  "no answer",
+	"running",   "never ran",   "other boot",   "gone",    "begin",	       "complete", "commit",
+	"installed", "abort",	    "forget",	    "aborted", "long",
 };
 
 const char *world_deed_name(unsigned deed)
 {
-	static const char *const names[] = { "S does the next thing", "D does the next thing", "S boots", "D boots",
-					     "S's procd starts", "D's procd starts", "S begins", "S hears BEGUN",
-					     "S hears BEGUN of D's second boot", "S stuns", "S moves", "D is complete",
-					     "S's mover hears ready", "D's mover tells procd", "S orders the freeze",
+	static const char *const names[] = { "S does the next thing",
+					     "D does the next thing",
+					     "S boots",
+					     "D boots",
+					     "S's procd starts",
+					     "D's procd starts",
+					     "S begins",
+					     "S hears BEGUN",
+					     "S hears BEGUN of D's second boot",
+					     "S stuns",
+					     "S moves",
+					     "D is complete",
+					     "S's mover hears ready",
+					     "D's mover tells procd",
+					     "S orders the freeze",
 					     "S's mover freezes",
-					     "S's mover goes", "D's mover goes" };
-	static const char *const last[] = { "S gives up",
-					    "D gives up",
-					    "a person at S: here",
-					    "a person at S: there",
-					    "a person at D: here",
-					    "a person at D: there",
-					    "S's procd dies",
-					    "D's procd dies",
-					    "S's mover dies",
-					    "D's mover dies",
-					    "host S dies",
-					    "host D dies",
-					    "S's copy is killed",
-					    "D's copy is killed",
-					    "S's journal is full",
+					     "S's mover goes",
+					     "D's mover goes" };
+	static const char *const last[] = { "S gives up",	    "D gives up",	   "a person at S: here",
+					    "a person at S: there", "a person at D: here", "a person at D: there",
+					    "S's procd dies",	    "D's procd dies",	   "S's mover dies",
+					    "D's mover dies",	    "host S dies",	   "host D dies",
+					    "S's copy is killed",   "D's copy is killed",  "S's journal is full",
 					    "D's journal is full" };
 	static char text[64];
 

@@ -7,8 +7,8 @@
 
 #include "procd/commit.h"
 
-/* Two hosts, their procds and movers, one job, one migration, and the network; see commit_sim.c. All of it is bytes,
- * without padding: two worlds are the same if their bytes are. */
+/* Two hosts, their procds and movers, one job, one migration, and the network; see commit_sim.c. All of it is
+ * bytes, without padding: two worlds are the same if their bytes are. */
 
 enum record { NONE, COMMITTED, REVOKED, DELETED, READY, THAWED };
 
@@ -16,21 +16,21 @@ enum record { NONE, COMMITTED, REVOKED, DELETED, READY, THAWED };
 enum stage { IDLE, BEGINNING, PREPARED, STUNNED, MOVING, FREEZING, OVER };
 
 enum message { /* bits of the set of all that was ever sent */
-	M_BEGIN = 1 << 0,
-	M_BEGUN = 1 << 1,      /* from D's first boot */
-	M_BEGUN_LATE = 1 << 2, /* from its second */
-	M_COMMIT = 1 << 3,
-	M_ACK = 1 << 4, /* the answers to it */
-	M_UNKNOWN = 1 << 5,
-	M_ABORT = 1 << 6,
-	M_FORGET = 1 << 7,
-	M_QUERY_S = 1 << 8,
-	M_ABORTED = 1 << 9,
-	M_QUERY_D = 1 << 10,
-	M_RUNNING = 1 << 11,
-	M_NEVER_RAN = 1 << 12,
-	M_OTHER_BOOT = 1 << 14,
-	M_SAID_ELSE = 1 << 13, /* an answer that decides nothing */
+	       M_BEGIN = 1 << 0,
+	       M_BEGUN = 1 << 1,      /* from D's first boot */
+	       M_BEGUN_LATE = 1 << 2, /* from its second */
+	       M_COMMIT = 1 << 3,
+	       M_ACK = 1 << 4, /* the answers to it */
+	       M_UNKNOWN = 1 << 5,
+	       M_ABORT = 1 << 6,
+	       M_FORGET = 1 << 7,
+	       M_QUERY_S = 1 << 8,
+	       M_ABORTED = 1 << 9,
+	       M_QUERY_D = 1 << 10,
+	       M_RUNNING = 1 << 11,
+	       M_NEVER_RAN = 1 << 12,
+	       M_OTHER_BOOT = 1 << 14,
+	       M_SAID_ELSE = 1 << 13, /* an answer that decides nothing */
 };
 
 enum fault { F_PROCD_S, F_PROCD_D, F_MOVER_S, F_MOVER_D, F_HOST_S, F_HOST_D, F_KILL_S, F_KILL_D, F_NOTE, F_N };
@@ -47,13 +47,14 @@ struct side {
 
 struct world {
 	struct side s, d;
-	uint8_t stage, of_boot;		     /* D's boot, as BEGUN told; the record and QUERY carry it */
-	uint8_t stopped, frozen, order;	     /* the copy at S; its mover was told to freeze it */
-	uint8_t told_ready, told_frozen;     /* what S's mover has said and procd has not read */
-	uint8_t complete, runs, told, stream; /* the copy at D; its mover has said READY; the movers are connected */
-	uint8_t home;			     /* the job's file at D: it has arrived */
-	uint8_t ran, person, killed, lost;   /* what a god remembers; the frozen copy at D, at S was killed */
-	uint8_t was_ready;		     /* D has written READY */
+	uint8_t stage, of_boot;		 /* D's boot, as BEGUN told; the record and QUERY carry it */
+	uint8_t stopped, frozen, order;	 /* the copy at S; its mover was told to freeze it */
+	uint8_t told_ready, told_frozen; /* what S's mover has said and procd has not read */
+	uint8_t complete, runs, told,
+		stream;			   /* the copy at D; its mover has said READY; the movers are connected */
+	uint8_t home;			   /* the job's file at D: it has arrived */
+	uint8_t ran, person, killed, lost; /* what a god remembers; the frozen copy at D, at S was killed */
+	uint8_t was_ready;		   /* D has written READY */
 	uint8_t faults[F_N];
 	uint16_t said;
 };
