@@ -189,12 +189,12 @@ void flip_learn(struct flip *f, flip_addr addr, uint32_t loc, uint32_t inc)
 			return;
 		ep_lose(f, ep, inc);
 	}
-	old = routes_find(&f->routes, addr);
+	old = routes_find(&f->routes, addr, f->now_us);
 	if (old && old->loc == loc && old->inc == inc)
 		return;
 	/* Nobody can be waiting for an address that was never heard of and is not being sought. */
 	known = routes_floor(&f->routes, addr) || locate_pending(f, addr);
-	if (!routes_learn(&f->routes, addr, loc, inc)) {
+	if (!routes_learn(&f->routes, addr, loc, inc, f->now_us)) {
 		f->stats.routes_rejected++;
 		return;
 	}
@@ -204,7 +204,7 @@ void flip_learn(struct flip *f, flip_addr addr, uint32_t loc, uint32_t inc)
 
 void flip_invalidate(struct flip *f, flip_addr addr)
 {
-	const struct route *route = routes_find(&f->routes, addr);
+	const struct route *route = routes_find(&f->routes, addr, f->now_us);
 
 	if (route)
 		routes_forget(&f->routes, addr, route->loc);
@@ -217,7 +217,7 @@ uint32_t flip_location(struct flip *f, flip_addr addr)
 
 	if (ep && ep->state != FLIP_EP_GHOST)
 		return FLIP_LOC_HERE;
-	route = routes_find(&f->routes, addr);
+	route = routes_find(&f->routes, addr, f->now_us);
 	return route ? route->loc : FLIP_LOC_NONE;
 }
 
@@ -291,7 +291,7 @@ static void hinted(struct flip *f, uint32_t loc, const struct flip_hdr *h)
 {
 	struct flip_hdr q = { .type = FLIP_LOCATE, .src = f->config.host, .dst = h->src, .messid = h->messid };
 	const struct flip_ep *ep = flip_ep_find(f, h->src);
-	const struct route *route = routes_find(&f->routes, h->src);
+	const struct route *route = routes_find(&f->routes, h->src, f->now_us);
 
 	if (h->flags & FLIP_F_PORT || (route && route->loc == loc && route->inc == h->src_inc))
 		return;

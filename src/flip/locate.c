@@ -297,7 +297,7 @@ void locate_answer(struct flip *f, uint32_t loc, const struct flip_hdr *h, const
 		return;
 	if (h->type == FLIP_HEREIS) {
 		/* That of an address has become a route, or is older than what we know. */
-		if (is_port && routes_find(&f->routes, h->src))
+		if (is_port && routes_find(&f->routes, h->src, f->now_us))
 			port_end(f, l, h->src);
 		return;
 	}

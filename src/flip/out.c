@@ -326,7 +326,7 @@ uint32_t flip_send(struct flip *f, struct flip_ep *ep, flip_addr dst, uint32_t l
 		return messid;
 	}
 	if (loc == FLIP_LOC_NONE || loc == FLIP_LOC_HERE) {
-		const struct route *route = routes_find(&f->routes, dst);
+		const struct route *route = routes_find(&f->routes, dst, f->now_us);
 
 		loc = route ? route->loc : FLIP_LOC_NONE;
 	}

@@ -36,10 +36,32 @@ static struct route *find(const struct routes *r, flip_addr addr)
 	return NULL;
 }
 
-static struct route *add(struct routes *r, flip_addr addr)
+/*
+ * As many come as go: each new address looks at the two that were not used for longest. One that has to be kept
+ * goes to the front, so that it does not hide what lies behind it.
+ */
+static void drop_idle(struct routes *r, uint64_t now_us)
+{
+	for (int i = 0; i < 2 && !TAILQ_EMPTY(&r->lru); i++) {
+		struct route *route = TAILQ_LAST(&r->lru, route_lru);
+		uint64_t idle_us = now_us - route->used_us;
+
+		if (idle_us < ROUTES_IDLE_US)
+			return;
+		if (route->inc <= 1 || idle_us >= ROUTES_IDLE_MOVED_US) {
+			drop(r, route);
+		} else {
+			TAILQ_REMOVE(&r->lru, route, lru);
+			TAILQ_INSERT_HEAD(&r->lru, route, lru);
+		}
+	}
+}
+
+static struct route *add(struct routes *r, flip_addr addr, uint64_t now_us)
 {
 	struct route *route = xcalloc(1, sizeof(*route));
 
+	drop_idle(r, now_us);
 	if (r->by_addr.n >= ROUTES_MAX)
 		drop(r, TAILQ_LAST(&r->lru, route_lru));
 	route->addr = addr;
@@ -48,20 +70,21 @@ static struct route *add(struct routes *r, flip_addr addr)
 	return route;
 }
 
-bool routes_learn(struct routes *r, flip_addr addr, uint32_t loc, uint32_t inc)
+bool routes_learn(struct routes *r, flip_addr addr, uint32_t loc, uint32_t inc, uint64_t now_us)
 {
 	struct route *route = find(r, addr);
 
 	if (route && route->inc > inc)
 		return false;
 	if (!route)
-		route = add(r, addr);
+		route = add(r, addr, now_us);
 	route->loc = loc;
 	route->inc = inc;
+	route->used_us = now_us;
 	return true;
 }
 
-const struct route *routes_find(struct routes *r, flip_addr addr)
+const struct route *routes_find(struct routes *r, flip_addr addr, uint64_t now_us)
 {
 	struct route *route = find(r, addr);
 
@@ -69,6 +92,7 @@ const struct route *routes_find(struct routes *r, flip_addr addr)
 		return NULL;
 	TAILQ_REMOVE(&r->lru, route, lru);
 	TAILQ_INSERT_HEAD(&r->lru, route, lru);
+	route->used_us = now_us;
 	return route->loc == FLIP_LOC_NONE ? NULL : route;
 }
 

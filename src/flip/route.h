@@ -5,7 +5,9 @@
 /*
  * Where addresses are: address -> location, incarnation. Learned from traffic and from locates. A lower
  * incarnation never replaces a higher one, also after the route itself was forgotten: the entry stays as the
- * address's floor until it is the least recently used of too many.
+ * address's floor until it is the least recently used of too many, or was not used for long. Most addresses belong
+ * to programs that live for one request and never move: there is nothing lower than their incarnation, so theirs
+ * are not kept for long.
  */
 
 #include <stdbool.h>
@@ -15,6 +17,8 @@
 #include "flip/addr.h"
 
 #define ROUTES_MAX 8192u
+#define ROUTES_IDLE_US 60000000u	 /* then an address that never moved is forgotten */
+#define ROUTES_IDLE_MOVED_US 7200000000u /* and one that did */
 /* No location: the address is not known to be anywhere. */
 #define FLIP_LOC_NONE UINT32_MAX
 
@@ -24,6 +28,7 @@ struct route {
 	flip_addr addr;
 	uint32_t loc;
 	uint32_t inc;
+	uint64_t used_us;
 };
 
 struct routes {
@@ -34,9 +39,9 @@ struct routes {
 void routes_init(struct routes *r);
 void routes_done(struct routes *r);
 /* The address was seen at `loc` with incarnation `inc`. False if a higher one is known; then nothing changes. */
-bool routes_learn(struct routes *r, flip_addr addr, uint32_t loc, uint32_t inc);
+bool routes_learn(struct routes *r, flip_addr addr, uint32_t loc, uint32_t inc, uint64_t now_us);
 /* NULL if there is no way known. */
-const struct route *routes_find(struct routes *r, flip_addr addr);
+const struct route *routes_find(struct routes *r, flip_addr addr, uint64_t now_us);
 /* The highest incarnation ever heard for the address, 0 if none. */
 uint32_t routes_floor(const struct routes *r, flip_addr addr);
 /* It is not at `loc` (any more). */

@@ -238,22 +238,45 @@ static void routes_go_up_and_never_down(void **state)
 
 	(void)state;
 	routes_init(&r);
-	assert_true(routes_learn(&r, 77, 1, 5));
-	assert_false(routes_learn(&r, 77, 2, 4));
-	assert_int_equal(routes_find(&r, 77)->loc, 1);
-	assert_true(routes_learn(&r, 77, 2, 6));
+	assert_true(routes_learn(&r, 77, 1, 5, 0));
+	assert_false(routes_learn(&r, 77, 2, 4, 0));
+	assert_int_equal(routes_find(&r, 77, 0)->loc, 1);
+	assert_true(routes_learn(&r, 77, 2, 6, 0));
 	routes_forget(&r, 77, 1); /* an old rumour */
-	assert_int_equal(routes_find(&r, 77)->loc, 2);
+	assert_int_equal(routes_find(&r, 77, 0)->loc, 2);
 	routes_forget(&r, 77, 2);
-	assert_null(routes_find(&r, 77));
+	assert_null(routes_find(&r, 77, 0));
 	assert_int_equal(routes_floor(&r, 77), 6);
-	assert_false(routes_learn(&r, 77, 1, 5));
-	assert_true(routes_learn(&r, 77, 3, 6));
+	assert_false(routes_learn(&r, 77, 1, 5, 0));
+	assert_true(routes_learn(&r, 77, 3, 6, 0));
 	for (flip_addr a = 1000; a < 1000 + 2 * ROUTES_MAX; a++)
-		assert_true(routes_learn(&r, a, 4, 1));
+		assert_true(routes_learn(&r, a, 4, 1, 0));
 	assert_int_equal(r.by_addr.n, ROUTES_MAX);
 	routes_forget_location(&r, 4);
-	assert_null(routes_find(&r, 1000 + 2 * ROUTES_MAX - 1));
+	assert_null(routes_find(&r, 1000 + 2 * ROUTES_MAX - 1, 0));
+	routes_done(&r);
+}
+
+/* Programs of one request come and go; who moved is remembered for longer. */
+static void idle_routes_are_forgotten(void **state)
+{
+	struct routes r;
+	uint64_t at_us = 0;
+
+	(void)state;
+	routes_init(&r);
+	assert_true(routes_learn(&r, 77, 1, 5, at_us));
+	for (flip_addr a = 1000; a < 3000; a++, at_us += ROUTES_IDLE_US / 100) {
+		assert_true(routes_learn(&r, a, 4, 1, at_us));
+		assert_non_null(routes_find(&r, 1000, at_us)); /* one that is in use */
+	}
+	assert_true(r.by_addr.n <= 103);
+	assert_non_null(routes_find(&r, 1000, at_us));
+	assert_int_equal(routes_floor(&r, 77), 5);
+	assert_int_equal(routes_floor(&r, 1001), 0);
+	at_us += ROUTES_IDLE_MOVED_US;
+	for (flip_addr a = 5000; a < 5010; a++)
+		assert_true(routes_learn(&r, a, 4, 1, at_us));
 	routes_done(&r);
 }
 
@@ -421,6 +444,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(routes_go_up_and_never_down),
+		cmocka_unit_test(idle_routes_are_forgotten),
 		cmocka_unit_test_setup_teardown(messages_of_all_lengths_arrive, setup, teardown),
 		cmocka_unit_test_setup_teardown(long_messages_survive_loss_and_disorder, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_is_found_nowhere_at_once, setup, teardown),
