@@ -242,6 +242,11 @@ void jobs_serve_again(struct job *j)
 	case JOB_LEAVING:
 		migrate_busy_again(j);
 		break;
+	case JOB_STARTING:
+		/* Whoever looks for it waits, instead of being told that there is no such job. */
+		if (j->recovering)
+			rpc_serve_job(j);
+		break;
 	default:
 		break;
 	}
@@ -471,6 +476,8 @@ static void load_job(struct procd *p, const char *name)
 		free(j);
 	} else {
 		adopt_container(j);
+		j->found_us = now_us();
+		j->recovering = f && !*f->migration;
 		if (f)
 			migrate_recover_arrival(j, f);
 		q.op_case = GODWIT__SHEPHERD__REQUEST__OP_GET_STATE;

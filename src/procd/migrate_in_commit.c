@@ -193,7 +193,8 @@ static void ask_source(struct migration_in *m)
 
 /* --- records --- */
 
-/* With the source's name: a later life of ours, which may find nothing but this record, answers only to that host. */
+/* With the source's name: a later life of ours, which may find nothing but this record, answers only to that host.
+ */
 static int append(struct migration_in *m, Godwit__Journal__Record__Kind kind)
 {
 	Godwit__Journal__Record r = GODWIT__JOURNAL__RECORD__INIT;

@@ -11,9 +11,15 @@
  *   arriving, THAWED        it runs here (the thaw itself may be missing: repeat it)
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
+#include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
 #include "procd/herd.h"
@@ -21,6 +27,10 @@
 #include "procd/migration.h"
 #include "procd/ops.h"
 #include "procd/rpc.h"
+
+/* An old mover undoes what it did within milliseconds, if it is healthy. */
+#define LET_GO_WITHIN_US 3000000u
+#define LOOK_AGAIN_MS 10u
 
 #define KIND(x) GODWIT__JOURNAL__RECORD__KIND__##x
 
@@ -226,9 +236,16 @@ static void resume_commit(struct procd *p, struct job *j, const Godwit__Journal_
 	log_info("job %s: its move to %s was decided; asking whether it arrived", m->name, m->destination);
 	if (j) {
 		j->state = JOB_LEAVING;
+		j->recovering = false; /* what was asked meanwhile waits for the outcome */
 		migrate_busy_again(j);
 	}
 	(void)out_event(m, COMMIT_E_RESTARTED, NULL);
+}
+
+static void recovered(struct job *j)
+{
+	j->recovering = false;
+	jobs_release(j);
 }
 
 static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size_t n_fds)
@@ -245,6 +262,7 @@ static void on_woken(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 	rpc_serve_job(j);
 	owner_again(j);
 	log_info("job %s: found again", j->name);
+	recovered(j);
 }
 
 static void wake(struct job *j)
@@ -257,6 +275,83 @@ static void wake(struct job *j)
 	q.resume = &resume;
 	if (herd_ask(j->herd, &q, -1, on_woken, j) < 0)
 		log_error("job %s: cannot reach its shepherd", j->name);
+}
+
+/*
+ * --- an earlier life's mover ---
+ *
+ * It finds out that its procd is gone, undoes and ends; but not at once, and what it was told before it still
+ * does:
+ *
+ *   1. the old procd tells the mover to freeze the job's cgroup, and dies
+ *   2. we find the job, have no record of a departure, and thaw it
+ *   3. the mover freezes the cgroup, lets go of the threads, and ends: the job stands still for ever
+ *
+ * Whoever freezes traces the threads until it has done it. So: first nobody traces them, then thaw.
+ */
+
+/* A process that traces a thread of the job; 0: there is none. */
+static pid_t tracer_of(const struct job *j)
+{
+	_cleanup_free_ char *threads = NULL;
+	char path[PATH_MAX], cgroup[512], *next, *line;
+
+	container_job_cgroup(&j->container, &j->p->cgroups, cgroup, sizeof cgroup);
+	(void)snprintf(path, sizeof path, "%s/cgroup.threads", cgroup);
+	if (fd_slurp(AT_FDCWD, path, 4u << 20, &threads) < 0)
+		return 0;
+	next = threads;
+	while ((line = strsep(&next, "\n"))) {
+		_cleanup_free_ char *status = NULL;
+		const char *at;
+
+		if (!*line)
+			continue;
+		(void)snprintf(path, sizeof path, "/proc/%.20s/status", line);
+		if (fd_slurp(AT_FDCWD, path, 64u << 10, &status) < 0)
+			continue;
+		at = strstr(status, "\nTracerPid:");
+		if (at && strtol(at + 11, NULL, 10) > 0)
+			return (pid_t)strtol(at + 11, NULL, 10);
+	}
+	return 0;
+}
+
+static bool is_mover(const struct job *j, pid_t pid)
+{
+	_cleanup_free_ char *ours = xasprintf("%s/mover", j->p->programs);
+	char path[32], exe[PATH_MAX];
+	ssize_t n;
+
+	(void)snprintf(path, sizeof path, "/proc/%d/exe", pid);
+	n = readlink(path, exe, sizeof exe - 1);
+	/* "(deleted)" may follow, after an upgrade. */
+	return n > 0 && (size_t)n >= strlen(ours) && !memcmp(exe, ours, strlen(ours));
+}
+
+static void free_and_wake(struct job *j);
+
+static void on_look_again(uv_timer_t *timer)
+{
+	free_and_wake(timer->data);
+}
+
+/* COMMIT_A_FREE, then COMMIT_A_WAKE. */
+static void free_and_wake(struct job *j)
+{
+	pid_t tracer = j->state == JOB_ENDING ? 0 : tracer_of(j);
+
+	if (j->state == JOB_ENDING)
+		return;
+	if (!tracer || !is_mover(j, tracer)) { /* anybody else's debugger freezes nothing */
+		wake(j);
+		return;
+	}
+	if (now_us() - j->found_us > LET_GO_WITHIN_US) {
+		log_warn("job %s: an old mover does not go by itself", j->name);
+		(void)kill(tracer, SIGKILL);
+	}
+	(void)uv_timer_start(&j->linger, on_look_again, LOOK_AGAIN_MS, 0);
 }
 
 static void recover_arrival(struct job *j, Godwit__Shepherd__State__Phase phase)
@@ -292,9 +387,10 @@ void migrate_recover_job(struct job *j, const Godwit__Shepherd__State *s)
 		j->state = JOB_RUNNING;
 		rpc_serve_job(j);
 		jobs_exited(j, s->exited);
+		recovered(j);
 	} else if (s->phase == GODWIT__SHEPHERD__STATE__PHASE__RUNNING ||
 		   s->phase == GODWIT__SHEPHERD__STATE__PHASE__QUIET) {
-		wake(j);
+		free_and_wake(j);
 	} else {
 		jobs_end(j, NULL, NULL);
 	}

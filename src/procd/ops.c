@@ -259,7 +259,9 @@ void ops_job(struct job *j, struct call *c)
 			continue;
 		if (!is_allowed(j, c, o))
 			return;
-		if (o->always || !migrate_is_moving(j))
+		if (j->recovering)
+			jobs_hold(j, c);
+		else if (o->always || !migrate_is_moving(j))
 			o->handler(j, c);
 		else if (is_poll(c))
 			call_again(c);

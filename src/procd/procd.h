@@ -62,6 +62,8 @@ struct job {
 	pid_t pid;	   /* its pid in our namespace, 0 when not known */
 	uint32_t endpoint; /* flipd's number, 0: none */
 	bool attached;
+	bool recovering;   /* found after a restart of ours; requests wait until it is known what it is */
+	uint64_t found_us; /* with it */
 	bool owner_pending, owner_knows_end; /* see owner.c */
 	struct told *told;		     /* it is being told something, by the transaction told_id */
 	int64_t told_id;
