@@ -22,6 +22,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/crowd.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -76,7 +77,7 @@ int source_stop_threads(struct mover *m, struct err *e)
 	/* What is frozen was stopped with care, and cannot be put anywhere. */
 	err = call_before_stop(s, &m->remote, m->from.kind != KIND(EMERGENCY) && !m->from.frozen_cgroup, e);
 	if (!err)
-		err = remote_stop(&m->remote, now_us() + STOP_DEADLINE_US, e);
+		err = remote_stop(&m->remote, now_us() + (uint64_t)STOP_DEADLINE_US * host_crowd(), e);
 	if (err < 0) {
 		remote_done(&m->remote);
 		return err;

@@ -21,7 +21,7 @@
 #define STUN_DEFAULT_MS 10000u
 #define STUN_MAX_MS 3600000u
 #define REPEAT_WITHIN_US 60000000u
-#define SILENCE_MAX_US 6000000u /* of the destination's procd, before the record */
+#define SILENCE_MAX 6 /* pulses that the destination's procd did not answer, before the record */
 
 /* --- life --- */
 
@@ -188,6 +188,13 @@ static void on_deadline(uv_timer_t *timer)
 {
 	struct migration_out *m = timer->data;
 
+	/* libuv runs timers before it reads. If we were not let run for a while, what came in time lies there
+	 * unread. */
+	if (!m->late) {
+		m->late = true;
+		(void)uv_timer_start(timer, on_deadline, 1, 0);
+		return;
+	}
 	if (image_out_late(m))
 		return;
 	if (m->failing) {
@@ -200,6 +207,7 @@ static void on_deadline(uv_timer_t *timer)
 
 void out_arm(struct migration_out *m, uint64_t ms)
 {
+	m->late = false;
 	if (ms)
 		(void)uv_timer_start(&m->deadline, on_deadline, ms, 0);
 	else
@@ -363,7 +371,7 @@ static void on_sign_of_life(void *arg, const Godwit__Procd__Reply *reply, int st
 	(void)status;
 	(void)why;
 	if (!m->over && reply)
-		m->last_pulse_us = now_us();
+		m->unanswered = 0;
 	out_unref(m);
 }
 
@@ -391,7 +399,8 @@ static void on_pulse(uv_timer_t *timer)
 	}
 	if (++m->pulses % WATCHER_PATIENCE == 0)
 		out_tell_watchers(m);
-	if (now_us() - m->last_pulse_us > SILENCE_MAX_US) {
+	/* Questions, not seconds: a procd that was not let run has asked nothing, and answers may lie unread. */
+	if (m->unanswered++ >= SILENCE_MAX) {
 		out_fail(m, -EHOSTUNREACH, "nothing is heard from %s any more", m->destination);
 		return;
 	}
@@ -407,7 +416,7 @@ static void on_pulse(uv_timer_t *timer)
 
 static void start_pulse(struct migration_out *m)
 {
-	m->last_pulse_us = now_us();
+	m->unanswered = 0;
 	(void)uv_timer_start(&m->pulse, on_pulse, PULSE_MS, PULSE_MS);
 }
 

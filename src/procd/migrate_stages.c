@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/crowd.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/util.h"
@@ -28,8 +29,9 @@ static uint64_t by_size_slowly(const struct migration_out *m)
 
 static uint64_t quickly(const struct migration_out *m)
 {
-	/* Emergency or not: a stun that waits for calls waits as long as its caller likes. */
-	return 2000 + (m->emergency ? 0 : m->calls_ms);
+	/* Many threads may have to take their turn to be stopped, where many others want to run. Emergency or not:
+	 * a stun that waits for calls waits as long as its caller likes. */
+	return 2000 * (uint64_t)host_crowd() + (m->emergency ? 0 : m->calls_ms);
 }
 
 static uint64_t by_size(const struct migration_out *m)

@@ -70,8 +70,8 @@ struct migration_out {
 	/* prepare */
 	uint8_t key[MIGRATION_KEY_LEN];
 	bool prepared;
-	uint64_t last_pulse_us; /* when the destination was last heard */
-	unsigned pulses;
+	unsigned pulses, unanswered; /* questions to the destination; since it was last heard */
+	bool late;		     /* the deadline has passed, but what has come in may not be read yet */
 	/* spools, twice: before the stop up to then, after it up to the end */
 	uint64_t sent[STREAMS_MAX], want[STREAMS_MAX];
 	bool spooling, spooled;
