@@ -12,6 +12,7 @@
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +25,9 @@
 #define ZSTD_LEVEL 1
 /* Handed to the disk at a time: more than it can write while they are hashed. */
 #define WRITE_OUT_BYTES (8u << 20)
+/* Threads that hash, and from how much on it takes more than one. */
+#define PARTS_MAX 4u
+#define PART_CHUNKS_MIN 128u
 
 int file_write_at(int fd, const void *buf, size_t len, uint64_t at)
 {
@@ -356,20 +360,73 @@ static void write_out(const struct contents *c, uint64_t at, uint64_t *until)
 	*until = at + WRITE_OUT_BYTES;
 }
 
+/* Some of the chunks. */
+struct part {
+	const struct contents *c;
+	const Godwit__Image__Image *m;
+	size_t from, to;
+	uint8_t *hashes; /* of its first page */
+	pthread_t thread;
+	int err;
+};
+
+static void *hash_part(void *arg)
+{
+	struct part *p = arg;
+	_cleanup_free_ uint8_t *buf = xmalloc(IMAGE_CHUNK_MAX);
+	uint8_t *to = p->hashes;
+	uint64_t written_out = 0;
+
+	for (size_t i = p->from; i < p->to && !p->err; i++) {
+		const Godwit__Image__Chunk *k = p->m->chunks[i];
+
+		write_out(p->c, k->offset, &written_out);
+		p->err = file_read_at(p->c->fd, buf, k->bytes, k->offset);
+		for (size_t at = 0; at < k->bytes && !p->err; at += IMAGE_PAGE, to += IMAGE_HASH_LEN)
+			page_hash(buf + at, to);
+	}
+	return NULL;
+}
+
+/* As many parts as this host has processors to look at them: a disk may be faster than one of them. */
+static size_t split(const struct contents *c, const Godwit__Image__Image *m, struct part *parts)
+{
+	size_t n = m->n_chunks < PART_CHUNKS_MIN ? 1 : (size_t)MAX(sysconf(_SC_NPROCESSORS_ONLN), 1L), pages = 0;
+
+	n = MIN(n, (size_t)PARTS_MAX);
+	for (size_t i = 0, k = 0; k < n; k++) {
+		parts[k] = (struct part) { .c = c,
+					   .m = m,
+					   .from = i,
+					   .to = m->n_chunks * (k + 1) / n,
+					   .hashes = c->hashes + pages * IMAGE_HASH_LEN };
+		for (; i < parts[k].to; i++)
+			pages += m->chunks[i]->bytes / IMAGE_PAGE;
+	}
+	return n;
+}
+
 static int hash_file(struct contents *c, const Godwit__Image__Image *m)
 {
-	_cleanup_free_ uint8_t *buf = xmalloc(IMAGE_CHUNK_MAX);
-	uint64_t written_out = 0;
+	struct part parts[PARTS_MAX];
+	size_t n, started = 1;
 	int err = cover_end(c);
 
-	for (size_t i = 0; i < m->n_chunks && !err; i++) {
-		const Godwit__Image__Chunk *k = m->chunks[i];
-
-		write_out(c, k->offset, &written_out);
-		err = file_read_at(c->fd, buf, k->bytes, k->offset);
-		if (!err)
-			add_hashes(c, buf, k->bytes);
-	}
+	if (err < 0)
+		return err;
+	for (size_t i = 0; i < m->n_chunks; i++)
+		c->n_hashes += m->chunks[i]->bytes / IMAGE_PAGE;
+	c->hashes = xmalloc(c->n_hashes * IMAGE_HASH_LEN + 1);
+	n = split(c, m, parts);
+	while (started < n && pthread_create(&parts[started].thread, NULL, hash_part, &parts[started]) == 0)
+		started++;
+	(void)hash_part(&parts[0]);
+	for (size_t i = started; i < n; i++) /* no thread to be had */
+		(void)hash_part(&parts[i]);
+	for (size_t i = 1; i < started; i++)
+		(void)pthread_join(parts[i].thread, NULL);
+	for (size_t i = 0; i < n && !err; i++)
+		err = parts[i].err;
 	return err;
 }
 
