@@ -89,6 +89,9 @@ int cmd_restart(int argc, char **argv)
 	else if (r == 0 && reply->result_case != GODWIT__PROCD__REPLY__RESULT_STARTED)
 		r = err_set(&e, -EPROTO, "the answer makes no sense");
 	cli_close(&c);
+	if (r < 0 && reply && reply->in_doubt)
+		return cli_fail(CLI_IN_DOUBT, "%s: the job may run on %s, or not at all: %s", a.dir,
+				a.host ? a.host : c.host, err_text(&e));
 	if (r < 0)
 		return cli_fail_call(a.dir, r, &e);
 	if (a.json)

@@ -29,6 +29,8 @@
 #include "procd/rpc.h"
 
 #define LOCATE_MS 3000u
+#define COMMIT_AGAIN_MS 500u
+#define COMMIT_FOR_US 60000000u
 #define SILENCE_MAX_MS                                                                                            \
 	120000u /* of whoever has to do the next thing; how long all of it takes is up to the image */
 #define GROUPS_MAX 256
@@ -54,6 +56,8 @@ struct restart {
 	struct reservation *reservation;
 	bool renamed;
 	bool sealed; /* by this cluster */
+	bool in_doubt;
+	uint64_t commit_until_us; /* it is asked for again until then; 0: not yet asked for */
 	uv_timer_t deadline;
 };
 
@@ -121,6 +125,7 @@ static void fail(struct restart *s, int code, const char *text, const Godwit__Pr
 	log_info("restart of %s: %s", s->name, text);
 	r.code = code < 0 ? code : -EIO;
 	r.text = (char *)(uintptr_t)text;
+	r.in_doubt = s->in_doubt;
 	if (problems) {
 		r.problems = problems->problems;
 		r.n_problems = problems->n_problems;
@@ -166,6 +171,13 @@ static void on_deadline(uv_timer_t *timer)
 
 /* --- commit --- */
 
+static void commit(struct restart *s);
+
+static void on_commit_again(uv_timer_t *timer)
+{
+	commit(timer->data);
+}
+
 static void on_committed(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
 {
 	struct restart *s = arg;
@@ -175,6 +187,13 @@ static void on_committed(void *arg, const Godwit__Procd__Reply *reply, int statu
 	Godwit__Procd__Forget forget = GODWIT__PROCD__FORGET__INIT;
 
 	(void)status;
+	/* Whether it runs there is for the destination to say, as soon as it can. */
+	if (!s->over && (!reply || reply->code == -EAGAIN) && now_us() < s->commit_until_us) {
+		(void)uv_timer_start(&s->deadline, on_commit_again, COMMIT_AGAIN_MS, 0);
+		unref(s);
+		return;
+	}
+	s->in_doubt = !reply;
 	if (!heard(s, reply, why)) {
 		unref(s);
 		return;
@@ -218,6 +237,9 @@ static void commit(struct restart *s)
 		fail(s, -EBADMSG, "what the image says about the job's streams is damaged", NULL);
 		return;
 	}
+	if (!s->commit_until_us)
+		s->commit_until_us = now_us() + COMMIT_FOR_US;
+	(void)uv_timer_start(&s->deadline, on_deadline, SILENCE_MAX_MS, 0);
 	streams->attachment = 0;
 	streams->log_bytes = s->begin->job->log_bytes;
 	len = godwit__shepherd__streams__get_packed_size(streams);
