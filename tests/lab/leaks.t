@@ -18,7 +18,8 @@ inventory()
 			echo $d-threads $(ls /proc/$p/task | wc -l)
 			echo $d-kb $(sed -n "s/^VmRSS:[^0-9]*\([0-9]*\) kB/\1/p" /proc/$p/status)
 		done
-		echo processes $(ls -d /proc/[0-9]* | wc -l)
+		set -- /proc/[0-9]* # counted by the shell itself: of a pipe one end may be there or not
+		echo processes $#
 		echo namespaces $(for n in /proc/[0-9]*/ns/*; do readlink $n; done | sort -u | wc -l)
 		echo cgroups $(find /sys/fs/cgroup -type d | wc -l)
 		echo mounts $(wc -l </proc/self/mountinfo)
