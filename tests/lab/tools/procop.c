@@ -140,6 +140,18 @@ static bool fill_job(Godwit__Procd__Request *q, const char *op)
 		OP(q, RESTRICT_TO, Godwit__Procd__Restrict, restrict_to, GODWIT__PROCD__RESTRICT__INIT);
 	} else if (!strcmp(op, "REVOKE")) {
 		OP(q, REVOKE, Godwit__Procd__Revoke, revoke, GODWIT__PROCD__REVOKE__INIT);
+	} else if (!strcmp(op, "DESTROY")) {
+		OP(q, DESTROY, Godwit__Procd__Destroy, destroy, GODWIT__PROCD__DESTROY__INIT);
+	} else if (!strcmp(op, "TOUCH")) {
+		OP(q, TOUCH, Godwit__Procd__Touch, touch, GODWIT__PROCD__TOUCH__INIT);
+	} else if (!strcmp(op, "DESCRIBE")) {
+		OP(q, DESCRIBE, Godwit__Procd__Describe, describe, GODWIT__PROCD__DESCRIBE__INIT);
+	} else if (!strcmp(op, "SEG-READ")) {
+		OP(q, SEG_READ, Godwit__Procd__SegRead, seg_read, GODWIT__PROCD__SEG_READ__INIT);
+	} else if (!strcmp(op, "SEG-WRITE")) {
+		OP(q, SEG_WRITE, Godwit__Procd__SegWrite, seg_write, GODWIT__PROCD__SEG_WRITE__INIT);
+	} else if (!strcmp(op, "SEG-SIZE")) {
+		OP(q, SEG_SIZE, Godwit__Procd__SegSize, seg_size, GODWIT__PROCD__SEG_SIZE__INIT);
 	} else if (!strcmp(op, "RESUME")) {
 		OP(q, RESUME, Godwit__Procd__ResumeJob, resume, GODWIT__PROCD__RESUME_JOB__INIT);
 	} else if (!strcmp(op, "SET-OWNER")) {
