@@ -104,7 +104,8 @@ commands="run ps hosts logs attach wait kill check migrate stun mem cap setowner
 # Of a migration that h3 has begun at h1; ABORT last, it is the end of it.
 of_a_migration="SPOOL QUERY FORGET COMMIT ABORT"
 
-# Names of operations here that are not those of the schema, and commands that ask nobody.
+# Names of operations here that are not those of the schema; commands that ask no process server: lab, and dir and file, whose
+# servers go by capabilities only.
 renamed()
 {
 	case $1 in
@@ -115,7 +116,7 @@ renamed()
 	*) echo "$1" ;;
 	esac
 }
-unasked="lab"
+unasked="lab dir file"
 
 # Whatever procd and the command line can do is asked below.
 all_are_asked()
