@@ -175,12 +175,13 @@ lab-tests: all tools
 # Every instant: hours. FAULTS_STRIDE=7 is one in seven; in the standstills each costs ten seconds.
 FAULTS_STRIDE ?= 1
 FAULTS_STOP_STRIDE ?= 29
-faults: all tools
+faults: all tools $(BUILD)/tests/sim/commit_sim
 	@rm -f $(BUILD)/instants
 	$(Q)export $(TEST_ENV) FAULTS_ALL=1 TEST_TIMEOUT=36000 INSTANTS_TOTALS=$(abspath $(BUILD))/instants; failed=0; \
 	INSTANTS_STRIDE=$(FAULTS_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
 	INSTANTS_HOW=STOP INSTANTS_STRIDE=$(FAULTS_STOP_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
 	$(PROVE) -v $(wildcard tests/lab/faults_*.t) tests/lab/restart.t || failed=1; \
+	COMMIT_FAULTS=3 $(PROVE) -v $(BUILD)/tests/sim/commit_sim || failed=1; \
 	tests/lab/instants_totals.sh $(BUILD)/instants; exit $$failed
 # Who may do what, as a lab of four hosts shows it: docs/security.md.
 security-table: all tools

@@ -96,6 +96,7 @@ struct move {
 	bool tty;
 	bool drawn; /* a progress line is on the terminal */
 	bool done;
+	bool arrived; /* though the answer was lost */
 	bool cancelling;
 	bool polling; /* a request for progress is under way */
 	uint64_t seen;
@@ -325,7 +326,8 @@ static int migrate(struct move *m)
 	if (!arrived)
 		return err_set(&m->e, -EHOSTDOWN,
 			       "its process server was lost during the move; the job goes on where it was");
-	r = request(m); /* answered "it is there already", with the report */
+	m->arrived = true;
+	r = request(m); /* answered "it is there already", with the report if that is still known */
 	if (r == 0)
 		drive(m);
 	return m->done ? m->r : -EIO;
@@ -383,6 +385,15 @@ static int show(struct move *m)
 	}
 	if (m->reply->code == -ECANCELED)
 		return cli_fail(CLI_FAILED, "cancelled: %s goes on where it was", m->job);
+	if (m->reply->code == -EALREADY && !report && m->arrived) {
+		if (m->args->json)
+			return cli_print_json(
+				json_pack("{s:s, s:s}", "job", m->job, "destination", m->args->host));
+		if (!m->args->quiet)
+			printf("%s moved to %s; the report was lost with a process server\n", m->job,
+			       m->args->host);
+		return CLI_OK;
+	}
 	if (m->reply->code < 0 && !(m->reply->code == -EALREADY && report))
 		return cli_fail(CLI_FAILED, "%s did not move: %s", m->job,
 				*m->reply->text ? m->reply->text : strerror(-m->reply->code));
