@@ -169,7 +169,7 @@ void adopt_find_again(struct job *j)
 
 	if (pidfd < 0)
 		return;
-	jobs_set_leader(j, pidfd);
+	(void)jobs_set_leader(j, pidfd);
 	watch_leader(j);
 }
 
@@ -245,7 +245,7 @@ static void take(struct procd *p, struct call *c, int pidfd, const char *name, c
 		free(a);
 		return;
 	}
-	jobs_set_leader(a->job, pidfd);
+	(void)jobs_set_leader(a->job, pidfd);
 	watch_leader(a->job);
 	ask.uid = a->job->spec->uid;
 	ask.gid = a->job->spec->gid;

@@ -185,7 +185,7 @@ static void on_started(void *arg, const Godwit__Shepherd__Reply *r, int *fds, si
 	} else if (r->result_case != GODWIT__SHEPHERD__REPLY__RESULT_STARTED || !n_fds) {
 		(void)err_set(&o->e, r->code ? r->code : -EIO, "%s", r->text);
 	} else {
-		jobs_set_leader(o->job, steal_fd(&fds[0]));
+		(void)jobs_set_leader(o->job, steal_fd(&fds[0]));
 		o->job->spec->leader = r->started->pid;
 		o->job->state = JOB_RUNNING;
 		(void)jobs_save(o->job, &o->e);

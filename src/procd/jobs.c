@@ -329,24 +329,31 @@ int jobs_new(struct procd *p, Godwit__Procd__JobSpec *spec, enum job_state state
 	return 0;
 }
 
+/* Negative: -errno. */
 static pid_t pid_of(int pidfd)
 {
 	_cleanup_free_ char *text = NULL;
 	char path[64];
 	const char *at;
+	ssize_t n;
 
 	(void)snprintf(path, sizeof path, "/proc/self/fdinfo/%d", pidfd);
-	if (fd_slurp(AT_FDCWD, path, 4096, &text) < 0)
-		return 0;
+	n = fd_slurp(AT_FDCWD, path, 4096, &text);
+	if (n < 0)
+		return (pid_t)n;
 	at = strstr(text, "\nPid:");
 	return at ? (pid_t)MAX(strtol(at + 5, NULL, 10), 0) : 0;
 }
 
-void jobs_set_leader(struct job *j, int pidfd)
+/* A job is one process: if the descriptor cannot be asked, its cgroup can. */
+int jobs_set_leader(struct job *j, int pidfd)
 {
+	pid_t pid = pid_of(pidfd);
+
 	fd_close(&j->pidfd);
 	j->pidfd = pidfd;
-	j->pid = pid_of(pidfd);
+	j->pid = pid > 0 ? pid : container_any(&j->container, &j->p->cgroups);
+	return j->pid > 0 || !pid ? 0 : pid;
 }
 
 static void on_settle_again(uv_timer_t *timer)
@@ -435,7 +442,7 @@ static void on_state(void *arg, const Godwit__Shepherd__Reply *r, int *fds, size
 		return;
 	}
 	if (n_fds)
-		jobs_set_leader(j, steal_fd(&fds[0]));
+		(void)jobs_set_leader(j, steal_fd(&fds[0]));
 	j->attached = r->state->attached;
 	if (j->spec->adopted && j->pidfd < 0)
 		adopt_find_again(j);

@@ -10,8 +10,8 @@ struct job *jobs_by_endpoint(struct procd *p, uint32_t endpoint);
 /* Makes a job in its container, its shepherd running, nothing in it yet. Takes `spec` over, also on failure. */
 int jobs_new(struct procd *p, Godwit__Procd__JobSpec *spec, enum job_state state, struct job **ret,
 	     struct err *e) must_check;
-/* Takes the leader's pidfd over. */
-void jobs_set_leader(struct job *j, int pidfd);
+/* Takes the leader's pidfd over. -errno: its pid is not known. */
+int jobs_set_leader(struct job *j, int pidfd);
 /* It runs, or stands still if it is stunned; if that fails, then a little later. */
 int jobs_settle(struct job *j);
 /* Writes what a later procd has to know. */

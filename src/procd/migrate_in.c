@@ -228,7 +228,9 @@ static void on_blanked(void *arg, const Godwit__Shepherd__Reply *r, int *fds, si
 	struct migration_in *m = arg;
 	Godwit__Shepherd__Blanked *b;
 	_cleanup_free_ uint8_t *bytes = NULL;
+	struct err e = { 0 };
 	size_t len;
+	int known;
 
 	if (m->over)
 		goto out;
@@ -243,7 +245,12 @@ static void on_blanked(void *arg, const Godwit__Shepherd__Reply *r, int *fds, si
 	bytes = xmalloc(len);
 	(void)godwit__shepherd__blanked__pack(b, bytes);
 	m->ends = godwit__shepherd__blanked__unpack(NULL, len, bytes);
-	jobs_set_leader(m->job, steal_fd(&fds[0]));
+	known = jobs_set_leader(m->job, steal_fd(&fds[0]));
+	if (known < 0) {
+		(void)err_code(&e, known, "cannot learn the pid of the blank process");
+		in_discard(m, known, err_text(&e));
+		goto out;
+	}
 	for (size_t i = 1; i < n_fds; i++)
 		m->fds[m->n_fds++] = steal_fd(&fds[i]);
 	m->blanked = true;

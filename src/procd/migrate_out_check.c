@@ -114,17 +114,22 @@ out:
 }
 
 /* The job's clock offsets against the initial time namespace, as its kernel has them. */
-static void job_offsets(const struct job *j, int64_t *mono, int64_t *boot)
+static int job_offsets(const struct job *j, int64_t *mono, int64_t *boot, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	long long ms = 0, mn = 0, bs = 0, bn = 0;
 	char path[64];
+	ssize_t n;
 
 	(void)snprintf(path, sizeof path, "/proc/%d/timens_offsets", j->pid);
-	if (fd_slurp(AT_FDCWD, path, 4096, &text) > 0)
+	n = fd_slurp(AT_FDCWD, path, 4096, &text);
+	if (n < 0 && n != -ENOENT)
+		return err_code(e, (int)n, "cannot read the job's clock offsets");
+	if (n > 0)
 		(void)sscanf(text, "monotonic %lld %lld boottime %lld %lld", &ms, &mn, &bs, &bn);
 	*mono = ms * 1000000000 + mn;
 	*boot = bs * 1000000000 + bn;
+	return 0;
 }
 
 /*
@@ -132,23 +137,25 @@ static void job_offsets(const struct job *j, int64_t *mono, int64_t *boot)
  * moment between our sending and hearing; taking it for the moment of hearing makes the job's clocks there ahead
  * by at most the round trip. So a quick round trip is worth a second try.
  */
-static void set_clocks(struct migration_out *m, const Godwit__Procd__HelloReply *h, uint64_t rtt_us)
+static int set_clocks(struct migration_out *m, const Godwit__Procd__HelloReply *h, uint64_t rtt_us, struct err *e)
 {
-	int64_t mono, boot, mono_offset, boot_offset;
+	int64_t mono, boot, mono_offset = 0, boot_offset = 0;
 
 	if (m->best_rtt_us && rtt_us >= m->best_rtt_us)
-		return;
+		return 0;
+	if (migrate_clocks(&mono, &boot, e) < 0 || job_offsets(m->job, &mono_offset, &boot_offset, e) < 0)
+		return e->code;
 	m->best_rtt_us = rtt_us;
-	migrate_clocks(&mono, &boot);
-	job_offsets(m->job, &mono_offset, &boot_offset);
 	m->monotonic_offset_ns = mono + mono_offset - h->monotonic_ns;
 	m->boottime_offset_ns = boot + boot_offset - h->boottime_ns;
+	return 0;
 }
 
 static void on_hello(void *arg, const Godwit__Procd__Reply *reply, int status, const char *why)
 {
 	struct migration_out *m = arg;
 	uint64_t rtt_us = now_us() - m->hello_sent_us;
+	struct err e = { 0 };
 
 	if (m->over || m->failing)
 		goto out;
@@ -157,7 +164,10 @@ static void on_hello(void *arg, const Godwit__Procd__Reply *reply, int status, c
 			 reply ? reply->text : why);
 		goto out;
 	}
-	set_clocks(m, reply->hello, rtt_us);
+	if (set_clocks(m, reply->hello, rtt_us, &e) < 0) {
+		out_fail(m, e.code, "%s", err_text(&e));
+		goto out;
+	}
 	if (rtt_us > HELLO_RTT_GOOD_US && m->hellos < HELLO_TRIES) {
 		greet(m);
 		goto out;

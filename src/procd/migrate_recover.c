@@ -40,14 +40,17 @@ void migrate_hello(struct procd *p, struct call *c)
 {
 	Godwit__Procd__Reply r = GODWIT__PROCD__REPLY__INIT;
 	Godwit__Procd__HelloReply h = GODWIT__PROCD__HELLO_REPLY__INIT;
+	struct err e = { 0 };
 
 	h.host = p->settings.name;
 	h.boot = p->boot;
 	h.address = p->settings.address;
 	r.result_case = GODWIT__PROCD__REPLY__RESULT_HELLO;
 	r.hello = &h;
-	migrate_clocks(&h.monotonic_ns, &h.boottime_ns);
-	call_reply(c, &r);
+	if (migrate_clocks(&h.monotonic_ns, &h.boottime_ns, &e) < 0)
+		call_fail(c, &e);
+	else
+		call_reply(c, &r);
 }
 
 static struct migration_out *find_out(struct procd *p, const char *id)

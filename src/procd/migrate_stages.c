@@ -109,13 +109,17 @@ static int64_t nanoseconds(clockid_t clock)
 	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
 }
 
-void migrate_clocks(int64_t *ret_monotonic_ns, int64_t *ret_boottime_ns)
+int migrate_clocks(int64_t *ret_monotonic_ns, int64_t *ret_boottime_ns, struct err *e)
 {
 	_cleanup_free_ char *text = NULL;
 	long long ms = 0, mn = 0, bs = 0, bn = 0;
+	ssize_t n = fd_slurp(AT_FDCWD, "/proc/self/timens_offsets", 4096, &text);
 
-	if (fd_slurp(AT_FDCWD, "/proc/self/timens_offsets", 4096, &text) > 0)
+	if (n < 0 && n != -ENOENT) /* a kernel without time namespaces has no offsets */
+		return err_code(e, (int)n, "cannot read this host's clock offsets");
+	if (n > 0)
 		(void)sscanf(text, "monotonic %lld %lld boottime %lld %lld", &ms, &mn, &bs, &bn);
 	*ret_monotonic_ns = nanoseconds(CLOCK_MONOTONIC) - (ms * 1000000000 + mn);
 	*ret_boottime_ns = nanoseconds(CLOCK_BOOTTIME) - (bs * 1000000000 + bn);
+	return 0;
 }

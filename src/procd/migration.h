@@ -147,7 +147,7 @@ extern const struct stage migrate_stages[STAGE_N];
 void migrate_die_at(const char *stage, const char *side);
 int migrate_note(struct procd *p, Godwit__Journal__Record__Kind kind, const char *id, const char *job);
 /* Our own clocks as the initial time namespace has them. */
-void migrate_clocks(int64_t *ret_monotonic_ns, int64_t *ret_boottime_ns);
+int migrate_clocks(int64_t *ret_monotonic_ns, int64_t *ret_boottime_ns, struct err *e);
 
 /* migrate_image.c */
 struct image_out *image_out_new(struct migration_out *m, struct call *c);
