@@ -100,7 +100,7 @@ try_calls()
 		on h3 timeout -k 5 100 godwit migrate "$job" h2 >"$work/$job.migrate" 2>&1
 		status=$?
 		reached=$(grep -c failed "$work/failat")
-		kill $failat 2>/dev/null
+		on "$host" pkill -x failat
 		wait $failat 2>/dev/null
 		until_true 60 settled "$job" || { bad=1; diag "k $k, $(tail -n 1 "$work/failat"): not settled"; explain "$job"; break; }
 		[ "$reached" = 1 ] || break
@@ -167,7 +167,7 @@ try_full()
 faults_begin
 for case in ${*:-$cases}; do
 	job=$(echo "$case" | tr : -)
-	start_counting "$job" || { ok 1 "$case: the job starts"; continue; }
+	start_counting "$job" || { tap_log=$work/$job.stderr ok 1 "$case: the job starts"; continue; }
 	case $case in
 	call:*)
 		IFS=: read -r _ program host errno <<<"$case"
