@@ -72,7 +72,7 @@ static int child_main(void *arg)
 	int err = remote_open(&r, w->parent->pid, &e);
 
 	if (err < 0)
-		_exit(1);
+		return 1;
 	for (size_t i = r.n_threads; i-- > 0;)
 		if (!is_wanted(w, r.threads[i].tid))
 			threads_remove(&r, i);
@@ -82,7 +82,7 @@ static int child_main(void *arg)
 	if (err < 0)
 		log_debug("transfers are not prepared for the stop: %s", err_text(&e));
 	remote_done(&r);
-	_exit(0);
+	return 0; /* which ends it */
 }
 
 void linger_rescue(struct remote *r, const pid_t *tids, size_t n, linger_judge *judge, void *arg)

@@ -277,12 +277,16 @@ int remote_adopt(struct remote *r, pid_t vtid, struct err *e)
 int remote_end_thread(struct remote *r, size_t i, struct err *e)
 {
 	struct remote_thread *t = &r->threads[i];
+	const uint64_t *head = (const void *)agent_blob_start;
 	struct user_regs_struct go;
-	int status, err = foothold_plant(r, t, e);
+	int status, err = 0;
 
+	/* A blank's vDSO, where the foothold was to go, may have gone before. */
+	if (!r->agent.a)
+		err = foothold_plant(r, t, e);
 	if (err < 0)
 		return err;
-	arch_exit(&go, &t->regs, r->link->foothold.at);
+	arch_exit(&go, &t->regs, r->agent.a ? r->agent.a + head[2] : r->link->foothold.at);
 	err = trace_set_regs(t->tid, &go);
 	if (!err)
 		err = trace_go(t->tid, 0);
