@@ -104,7 +104,8 @@ int image_put(struct image_writer *w, uint32_t space, uint64_t start, const void
 	      struct err *e) must_check;
 int image_end(struct image_writer *w, const Godwit__Ckpt__Job *job, const struct image_process *p,
 	      struct err *e) must_check;
-/* Works out hashes, and puts it in its place, on disk. The writer is still to be freed. */
+/* Works out hashes (in threads of its own, which are gone on return), and puts it in its place, on disk. The
+ * writer is still to be freed. */
 int image_commit(struct image_writer *w, struct err *e) must_check;
 /* With IMAGE_SEAL: by this. */
 void image_seal_by(struct image_writer *w, image_seal_fn *fn, void *arg);
