@@ -528,6 +528,22 @@ static int wait_untraced(pid_t pid, struct err *e)
 	return err;
 }
 
+#define TIDY_TRIES 3
+#define TIDY_PAUSE_US 50000u
+
+/* Nothing is lost by letting a busy job run on for a moment. */
+static int stop_to_tidy(struct mover *m, struct err *e)
+{
+	int err = source_stop_threads(m, e);
+
+	for (unsigned i = 1; err < 0 && !m->from.stopped && i < TIDY_TRIES; i++) {
+		(void)usleep(TIDY_PAUSE_US);
+		*e = (struct err) { 0 };
+		err = source_stop_threads(m, e);
+	}
+	return err;
+}
+
 /* The threads have found their own way, but a mapping cannot unmap itself. */
 int source_tidy(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__Mover__MoverMessage *out,
 		struct err *e)
@@ -543,7 +559,7 @@ int source_tidy(struct mover *m, const Godwit__Mover__MoverMessage *in, Godwit__
 	new_source(m);
 	err = wait_untraced(in->tidy->leader, &why) ?: open_process(s, in->tidy->leader, &why);
 	if (!err && !m->problems.n)
-		err = state_call.check(s, &why) ?: source_stop_threads(m, &why) ?: linger_sweep(&m->remote, &why);
+		err = state_call.check(s, &why) ?: stop_to_tidy(m, &why) ?: linger_sweep(&m->remote, &why);
 	source_undo_stop(m);
 	if (err < 0) /* it does no harm where it is */
 		log_warn("something of a mover that died may stay in process %d: %s", s->pid, err_text(&why));
