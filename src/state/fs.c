@@ -35,12 +35,33 @@ static bool is_gone(const struct state_source *s, const char *which)
 	return fstatat(s->proc, which, &st, 0) < 0 || st.st_nlink == 0;
 }
 
+#define PF_EXITING 4 /* in the flags of /proc/PID/stat */
+
+/* A thread that is about to end has given back already what it shared with the others. */
+static bool is_ending(const struct state_source *s, pid_t tid)
+{
+	_cleanup_free_ char *stat = NULL;
+	const char *rest;
+	char path[48];
+	unsigned flags;
+
+	(void)snprintf(path, sizeof path, "task/%d/stat", tid);
+	if (fd_slurp(s->proc, path, 4096, &stat) <= 0 || !(rest = strrchr(stat, ')')))
+		return true;
+	return sscanf(rest, ") %*c %*d %*d %*d %*d %*d %u", &flags) != 1 || flags & PF_EXITING;
+}
+
+static bool has_own(const struct state_source *s, pid_t tid, int what)
+{
+	return syscall(SYS_kcmp, s->pid, tid, what, 0, 0) > 0 && !is_ending(s, tid);
+}
+
 static void check_shared(struct state_source *s, pid_t tid)
 {
-	if (syscall(SYS_kcmp, s->pid, tid, KCMP_FS, 0, 0) > 0)
+	if (has_own(s, tid, KCMP_FS))
 		problem_add(s->problems, s->vpid, -1, "thread", "do not unshare(CLONE_FS) in a thread",
 			    "thread %d has a current directory of its own, which cannot move yet", tid);
-	if (syscall(SYS_kcmp, s->pid, tid, KCMP_FILES, 0, 0) > 0)
+	if (has_own(s, tid, KCMP_FILES))
 		problem_add(s->problems, s->vpid, -1, "thread", "do not unshare(CLONE_FILES) in a thread",
 			    "thread %d has descriptors of its own, which cannot move yet", tid);
 }
