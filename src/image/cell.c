@@ -68,7 +68,8 @@ static void close_others(int sock, const int *keep, size_t n_keep)
 	_cleanup_free_ int *stay = xcalloc(n_keep + 1, sizeof *stay);
 	unsigned from = 0;
 
-	memcpy(stay, keep, n_keep * sizeof *keep);
+	for (size_t i = 0; i < n_keep; i++)
+		stay[i] = keep[i];
 	stay[n_keep] = sock;
 	qsort(stay, n_keep + 1, sizeof *stay, by_number);
 	for (size_t i = 0; i <= n_keep; i++) {
