@@ -37,7 +37,7 @@ declare -A reason=([ENOMEM]="Cannot allocate memory" [EMFILE]="Too many open fil
 # run_hop NAME: as many attempts as fit in one life of the victim.
 run_hop()
 {
-	timeout -k 5 "${HOP_S:-20}" $tools/hop -n $moves --die errno --mover $tools/failat -- "$BUILD/tests/victim/$1" \
+	timeout -k 5 "${HOP_S:-100}" $tools/hop -n $moves --die errno --mover $tools/failat -- "$BUILD/tests/victim/$1" \
 		>"$work/out" 2>"$work/err" </dev/null && [ "$(tail -n 1 "$work/out")" = ok ]
 }
 
@@ -55,6 +55,7 @@ sweep()
 	local k next status
 
 	stride=${ERRNO_STRIDE:-$([ "$4" = ACTIONS ] && echo 17 || echo 41)}
+	[ -z "$FAULTS_ALL" ] || stride=${ERRNO_STRIDE:-1}
 	k=$((RANDOM % stride))
 	export FAILAT_STATE=$work/state FAILAT_LOG=$work/log
 	rm -f "$FAILAT_LOG" "$FAILAT_STATE".*

@@ -30,7 +30,7 @@ fds_of()
 
 limit_files()
 {
-	on "$1" sh -c "prlimit --nofile=$2: --pid \$(pgrep -x procd)"
+	on "$1" sh -c "prlimit --nofile=$2: --pid \$(pgrep -o -x procd)"
 }
 
 other_host()
@@ -62,7 +62,8 @@ try_files()
 		count_instant "$host" "files"
 		until_true 30 settled "$job" || { bad=1; diag "limit $limit: not settled"; explain "$job"; break; }
 		[ $status = 0 ] && continue
-		names_the_reason "$work/$job.migrate" "Too many open files" ||
+		# a shepherd that cannot even begin has nobody to tell but the log
+		names_the_reason "$work/$job.migrate" "Too many open files\|the shepherd died (procd's log may say why)" ||
 			{ bad=1; diag "limit $limit: $(tail -n 2 "$work/$job.migrate" | tr '\n' ' ')"; }
 	done
 	ok $bad "procd on $host with too few descriptors, $tried limits: moved or told why not, and nothing is left"
