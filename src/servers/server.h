@@ -31,13 +31,13 @@ struct server_ops {
 	const char *name; /* "bullet" */
 	const char *doc;
 	bool wants_dir; /* its objects live in a directory, its only argument */
-	int (*open)(struct server *s, struct err *e) must_check;
+	int (*open)(struct server *s, struct err *e);
 	/* The secret of an object; -ENOENT. Object 0 is the server itself. */
-	int (*secret)(struct server *s, uint64_t object, uint8_t ret[GW_CHECK_LEN]) must_check;
+	int (*secret)(struct server *s, uint64_t object, uint8_t ret[GW_CHECK_LEN]);
 	/* A gw_status. Called with the lock held. */
-	int (*handle)(struct server *s, struct request *r) must_check;
-	int (*info)(struct server *s, const struct gw_private *priv, char *text, size_t size) must_check;
-	int (*destroy)(struct server *s, const struct gw_private *priv, uint32_t rights) must_check;
+	int (*handle)(struct server *s, struct request *r);
+	int (*info)(struct server *s, const struct gw_private *priv, char *text, size_t size);
+	int (*destroy)(struct server *s, const struct gw_private *priv, uint32_t rights);
 };
 
 struct server {
