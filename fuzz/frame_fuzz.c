@@ -64,6 +64,7 @@ static void connect_to(unsigned i, uid_t uid)
 	ends[i] = fds[0];
 	admit(&d, fds[1], &cred);
 	conns[i] = LIST_FIRST(&d.local.conns);
+	conns[i]->inode = i + 1;
 }
 
 static void start(void)
@@ -143,6 +144,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			f.flags = (uint16_t)fuzz_get(&in, 1);
 			f.endpoint = (uint32_t)fuzz_get(&in, 1);
 			f.id = fuzz_get(&in, 1);
+			f.client = f.id; /* a token, or the number of a connection that is to move */
+			f.uid = f.gid = f.id % 2 ? 1000 : 0;
 			memset(f.port.bytes, (int)fuzz_get(&in, 1), GW_PORT_LEN);
 			if (!(op & 4))
 				f.aux = fuzz_get(&in, 2);
