@@ -108,6 +108,8 @@ void arch_exit(struct user_regs_struct *go, const struct user_regs_struct *home,
 void foothold_find(struct remote *r);
 int foothold_plant(struct remote *r, const struct remote_thread *t, struct err *e) must_check;
 void foothold_remove(struct remote *r);
+/* A mover died while its foothold was there: a thread may still be in it. */
+bool foothold_is_left(const struct remote *r);
 /* One system call from the foothold, in that thread. */
 int64_t foothold_call(struct remote *r, struct remote_thread *t, struct err *e, long nr,
 		      const uint64_t args[6]) must_check;

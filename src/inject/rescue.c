@@ -56,7 +56,11 @@ static int enter_all(struct rescue *w, struct remote *r, struct err *e)
 		list[n].armed = true;
 		list[n++].thread = i;
 	}
-	err = n ? linger_enter(r, list, n, e) : 0;
+	/* The other threads run: one may be on its way home in there. */
+	if (n && foothold_is_left(r))
+		err = err_set(e, -EBUSY, "a mover has died in it");
+	else
+		err = n ? linger_enter(r, list, n, e) : 0;
 	foothold_remove(r);
 	free(list);
 	for (size_t i = 0; i < r->link->n_lingering; i++) /* the parent's memory is this one */

@@ -103,6 +103,17 @@ static bool is_foothold(const uint8_t *at)
 	return !memcmp(at, foothold_start, (size_t)(foothold_rang - foothold_start));
 }
 
+bool foothold_is_left(const struct remote *r)
+{
+	const struct agent_link *link = r->link;
+	uint8_t there[FOOTHOLD_MAX];
+
+	return link->foothold.at && link->foothold.len <= sizeof there &&
+	       pread(link->mem, there, link->foothold.len, (off_t)link->foothold.at) ==
+		       (ssize_t)link->foothold.len &&
+	       is_foothold(there);
+}
+
 void remote_clean_vdso(uint8_t *image, size_t len)
 {
 	size_t own = (size_t)(foothold_end - foothold_start), at;
