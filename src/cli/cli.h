@@ -2,6 +2,7 @@
 #ifndef GW_CLI_CLI_H
 #define GW_CLI_CLI_H
 
+#include <argp.h>
 #include <jansson.h>
 #include <stdint.h>
 
@@ -42,6 +43,9 @@ char *cli_absolute(const char *path);
 
 /* "TERM", "SIGTERM", "15" -> 15; 0 if there is no such signal. */
 int cli_signal_number(const char *name);
+
+/* For the parsers of commands that take one job and nothing else: what is left of their keys. */
+error_t cli_parse_job(int key, char *arg, const struct argp_state *state, const char **job);
 
 int cmd_attach(int argc, char **argv);
 int cmd_cap(int argc, char **argv);

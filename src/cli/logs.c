@@ -27,16 +27,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'f':
 		a->follow = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (a->job)
-			argp_error(state, "one job at a time");
-		a->job = arg;
-		return 0;
-	case ARGP_KEY_NO_ARGS:
-		argp_error(state, "which job?");
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return cli_parse_job(key, arg, state, &a->job);
 	}
 }
 

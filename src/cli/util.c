@@ -79,3 +79,19 @@ char *cli_absolute(const char *path)
 
 	return here ? xasprintf("%s/%s", here, path) : xstrdup(path);
 }
+
+error_t cli_parse_job(int key, char *arg, const struct argp_state *state, const char **job)
+{
+	switch (key) {
+	case ARGP_KEY_ARG:
+		if (*job)
+			argp_error(state, "one job at a time");
+		*job = arg;
+		return 0;
+	case ARGP_KEY_NO_ARGS:
+		argp_error(state, "which job?");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
