@@ -167,12 +167,12 @@ as_nobody="setpriv --reuid 65534 --regid 65534 --clear-groups"
 on h1 $as_nobody godwit checkpoint third "$work/theirs" 2>"$work/err"
 check "nobody writes another's job down" [ $? = 1 ]
 mkdir -m 777 "$work/open"
-on h1 sh -c "cd / && exec $as_nobody godwit run -d --name his -- sleep 1000" >/dev/null &&
-	on h1 $as_nobody godwit checkpoint his "$work/open/his" >/dev/null
-check "a user writes his own job down" [ $? = 0 ]
+on h1 sh -c "cd / && exec $as_nobody godwit run -d --name his -- sleep 1000" >"$work/err" 2>&1 &&
+	on h1 $as_nobody godwit checkpoint his "$work/open/his" >"$work/err" 2>&1
+tap_log=$work/err check "a user writes his own job down" [ $? = 0 ]
 check "and the image is his" [ "$(stat -c %u "$work/open/his/2.core")" = 65534 ]
-on h1 $as_nobody godwit restart --name hers "$work/open/his" >/dev/null
-check "and makes a job of it" [ $? = 0 ]
+on h1 $as_nobody godwit restart --name hers "$work/open/his" >"$work/err" 2>&1
+tap_log=$work/err check "and makes a job of it" [ $? = 0 ]
 check "that is his" [ "$(job_field h1 hers .uid)" = 65534 ]
 chmod 755 "$work/image2" && chmod 644 "$work/image2"/*
 on h1 $as_nobody godwit restart --name root2 "$work/image2" 2>"$work/err"
