@@ -1,49 +1,39 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+/* clang-format off */
 /*
- * Two-phase commit, presumed abort. The rules, and where they are in the tables:
+ * Two-phase commit, presumed abort. The rules, and the rows of the tables (S source, D destination) that hold them:
  *
- *  1. The source's record is the commit point. Without it every failure is undone and the job goes on at the
- * source; with it the source's copy stays frozen and is thawed only by 4 or 6.                 S OPEN, DECIDING,
- * COMMITTED
- *  2. A source without a record says ABORTED to whoever asks, also after a boot; the destination then discards. A
- *     source with a record repeats COMMIT until it is acknowledged; a second COMMIT does no harm.
- *                                                            S NONE QUERY; D READY ABORTED; S COMMITTED TIME; D
- * COMMIT That holds even if its copy is killed meanwhile.                                                   S
- * EMPTY
- *  3. The destination never decides alone: complete and frozen it waits and asks, for ever.                D READY
- * TIME
- *  4. It says NEVER_RAN only in the boot in which the migration began, and only while it knows nothing of it,
- * which is when it has discarded what it had: what it knows is either complete (and then UNDECIDED or RUNNING) or
- * will be. Then the source may revoke its record, and thaw.                          D NONE QUERY; S COMMITTED
- * NEVER_RAN
- *  5. Any other loss of the destination after COMMIT is in doubt: both keep asking.     S COMMITTED NO_ANSWER,
- * OTHER_BOOT, TIME
- *  6. A person may decide, at either side, when the other is gone for good.                    PERSON_HERE,
- * PERSON_THERE
- *  7. THAWED is written before the thaw, and kept until the source says FORGET, or ABORTED, which after THAWED can
- *     only mean that it has no record any more. FORGET is sent when the source's copy is gone and that is written.
- *     Before THAWED is forgotten the job's own file says that it is at home: an arrival that the journal does not
- *     know is incomplete and is discarded.       D COMMITTING, THAWING, THAWED, FORGETTING; S DELETING, DELETED
+ *	1. The source's record is the commit point. Without it every failure is undone and the job goes on at the
+ *	   source; with it the source's copy stays frozen and is thawed only by 4 or 6.
+ *		S OPEN, DECIDING, COMMITTED
+ *	2. A source without a record says ABORTED to whoever asks, also after a boot; the destination then discards.
+ *	   A source with a record repeats COMMIT until it is acknowledged, even if its own copy is killed meanwhile;
+ *	   a second COMMIT does no harm.
+ *		S NONE QUERY, COMMITTED TIME, EMPTY; D READY ABORTED, COMMITTING COMMIT, THAWED COMMIT
+ *	3. The destination never decides alone: complete and frozen it waits and asks, for ever.
+ *		D READY TIME
+ *	4. It says NEVER_RAN only in the boot in which the migration began, and only while it knows nothing of it,
+ *	   which is when it has discarded what it had: what it knows is either complete (and then UNDECIDED or
+ *	   RUNNING) or will be. Then the source may revoke its record, and thaw.
+ *		D NONE QUERY; S COMMITTED NEVER_RAN
+ *	5. Any other loss of the destination after COMMIT is in doubt: both keep asking.
+ *		S COMMITTED NO_ANSWER, OTHER_BOOT, TIME
+ *	6. A person may decide, at either side, when the other is gone for good.
+ *		PERSON_HERE, PERSON_THERE
+ *	7. THAWED is written before the thaw, and kept until the source says FORGET, or ABORTED, which after THAWED
+ *	   can only mean that it has no record any more. FORGET is sent when the source's copy is gone and that is
+ *	   written. Before THAWED is forgotten the job's own file says that it is at home: an arrival that the
+ *	   journal does not know is incomplete and is discarded.
+ *		D COMMITTING, THAWING, THAWED, FORGETTING; S DELETING, DELETED
  */
 #include "procd/commit.h"
 
-#define S(state, event, next, ...)                                                                                \
-	{                                                                                                         \
-		COMMIT_S_##state, COMMIT_E_##event, COMMIT_S_##next,                                              \
-		{                                                                                                 \
-			__VA_ARGS__                                                                               \
-		}                                                                                                 \
-	}
-#define D(state, event, next, ...)                                                                                \
-	{                                                                                                         \
-		COMMIT_D_##state, COMMIT_E_##event, COMMIT_D_##next,                                              \
-		{                                                                                                 \
-			__VA_ARGS__                                                                               \
-		}                                                                                                 \
-	}
+#define S(state, event, next, ...) \
+	{ COMMIT_S_##state, COMMIT_E_##event, COMMIT_S_##next, { __VA_ARGS__ } }
+#define D(state, event, next, ...) \
+	{ COMMIT_D_##state, COMMIT_E_##event, COMMIT_D_##next, { __VA_ARGS__ } }
 #define DO(action) COMMIT_A_##action
 
-/* clang-format off */
 static const struct commit_rule source[] = {
 	/* state     event	    next */
 	S(NONE,      QUERY,	    NONE,      DO(SAY_ABORTED)),
