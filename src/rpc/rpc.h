@@ -127,8 +127,8 @@ void rpc_each_port(struct rpc *r,
 		   void *ctx);
 
 /* Moving an endpoint: lib/client.h tells the story. The blob of rpc_ep_take is the caller's. -EBUSY if taken
- * before. `whole`: its owner moves along with it, so what it holds, under the same ids, and what it has replied
- * are in the blob too, and closing it here fails nobody. */
+ * before, -EOVERFLOW after 2^32 homes. `whole`: its owner moves along with it, so what it holds, under the same
+ * ids, and what it has replied are in the blob too, and closing it here fails nobody. */
 int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, bool whole, struct buf **ret_blob) must_check;
 int rpc_ep_resume(struct rpc *r, struct rpc_ep *ep) must_check;
 /* -EBADMSG, -EACCES (more than the bounds allow), -EEXIST. */

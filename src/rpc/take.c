@@ -125,6 +125,8 @@ int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, bool whole, struct buf **ret_b
 		return -EBUSY;
 	if (size > BLOB_MAX)
 		return -EMSGSIZE;
+	if (ep->flip->inc == UINT32_MAX) /* it has had its last home */
+		return -EOVERFLOW;
 	client_flush_acks(r, ep);
 	blob = buf_new(size);
 	w = wire_out(blob->data, size);
