@@ -570,6 +570,7 @@ static bool move_once(struct hop *h, int number, bool disturbed)
 		report(&mv, number);
 	if (moved) {
 		say(&mv.s, KIND(FINISH), &finish, NULL, 0);
+		drop(hear(&mv.d, KIND(READY))); /* it has told the other mover first */
 		say(&mv.d, KIND(FINISH), &finish, NULL, 0);
 	}
 	end_mover(&mv.s);
