@@ -66,6 +66,21 @@ static void drop_closed(struct journal *j)
 	j->n_records = kept;
 }
 
+/* protobuf-c keeps fields that it does not know and writes them again, not always so that it can read them: what
+ * comes behind such a record would be lost with the next start. */
+static bool can_be_read_again(const record *r)
+{
+	size_t len = godwit__journal__record__get_packed_size(r);
+	_cleanup_free_ uint8_t *bytes = xmalloc(len + 1);
+	record *again;
+
+	(void)godwit__journal__record__pack(r, bytes);
+	again = godwit__journal__record__unpack(NULL, len, bytes);
+	if (again)
+		godwit__journal__record__free_unpacked(again, NULL);
+	return again != NULL;
+}
+
 static void parse(struct journal *j, const uint8_t *bytes, size_t len)
 {
 	size_t at = 0;
@@ -79,8 +94,11 @@ static void parse(struct journal *j, const uint8_t *bytes, size_t len)
 		    checksum(bytes + at + sizeof f, f.len) != f.checksum)
 			break;
 		r = godwit__journal__record__unpack(NULL, f.len, bytes + at + sizeof f);
-		if (!r)
+		if (!r || !can_be_read_again(r)) {
+			if (r)
+				godwit__journal__record__free_unpacked(r, NULL);
 			break;
+		}
 		remember(j, r);
 		at += sizeof f + f.len;
 	}
