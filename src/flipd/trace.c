@@ -12,18 +12,10 @@
 #define TRACE_BYTES (FLIP_HDR_LEN + RPC_HDR_LEN + RPC_USER_HDR_LEN)
 #define BEHIND_BYTES (1u << 20)
 
-static uint64_t realtime_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	return (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000;
-}
-
 void trace_packet(struct flipd *d, bool sent, uint32_t loc, const struct iovec *iov, int n)
 {
 	const char *host = loc == FLIP_LOC_ALL ? "" : peers_name(d->peers, loc);
-	struct frame f = { .type = FRAME_TRACED, .flags = sent ? FRAME_F_SENT : 0, .id = realtime_us() };
+	struct frame f = { .type = FRAME_TRACED, .flags = sent ? FRAME_F_SENT : 0, .id = (uint64_t)realtime_us() };
 	uint8_t bytes[GW_HOST_MAX + TRACE_BYTES];
 	size_t at = MIN(strlen(host), (size_t)GW_HOST_MAX - 1), end = at + TRACE_BYTES, total = 0;
 	struct conn *c;

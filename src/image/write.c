@@ -120,14 +120,6 @@ static int copy_messages(Godwit__Image__Image *m, const Godwit__Ckpt__Job *job, 
 	return m->process && m->job ? 0 : -ENOMEM;
 }
 
-static int64_t realtime_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static int open_core(struct image_writer *w, int32_t pid, struct err *e)
 {
 	char name[IMAGE_NAME_MAX];

@@ -119,11 +119,9 @@ static int check(struct procd *p, struct call *c, pid_t pid, const char *status,
 static void fill_exited(int pidfd, Godwit__Procd__Exited *x)
 {
 	struct exit_info info = { .mask = PIDFD_EXIT_WANTED };
-	struct timespec t;
 
 	godwit__procd__exited__init(x);
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	x->at_us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	x->at_us = realtime_us();
 	if (ioctl(pidfd, PIDFD_EXIT_GET, &info) < 0 || !(info.mask & PIDFD_EXIT_WANTED))
 		return; /* an older kernel does not tell */
 	if (WIFSIGNALED(info.exit_code)) {
@@ -181,7 +179,6 @@ static Godwit__Procd__JobSpec *make_spec(struct procd *p, const Godwit__Procd__A
 	Godwit__Procd__JobSpec s = GODWIT__PROCD__JOB_SPEC__INIT;
 	_cleanup_free_ char *command = NULL;
 	char path[64], *words[64];
-	struct timespec t;
 	ssize_t n;
 
 	(void)snprintf(path, sizeof path, "/proc/%d/cmdline", q->pid);
@@ -189,11 +186,10 @@ static Godwit__Procd__JobSpec *make_spec(struct procd *p, const Godwit__Procd__A
 	s.command = words;
 	for (char *at = command; n > 0 && at < command + n && s.n_command < ARRAY_LEN(words); at += strlen(at) + 1)
 		words[s.n_command++] = at;
-	(void)clock_gettime(CLOCK_REALTIME, &t);
 	s.name = (char *)(uintptr_t)name;
 	s.uid = (uint32_t)status_field(status, "\nUid:", 0);
 	s.gid = (uint32_t)status_field(status, "\nGid:", 0);
-	s.started_us = (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+	s.started_us = realtime_us();
 	s.carry = q->carry;
 	s.adopted = 1;
 	s.leader = q->pid;

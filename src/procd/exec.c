@@ -244,14 +244,6 @@ static int tell_shepherd(struct exec *o, struct err *e)
 	return 0;
 }
 
-static int64_t realtime_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 static Godwit__Procd__JobSpec *make_spec(struct exec *o)
 {
 	Godwit__Procd__JobSpec s = GODWIT__PROCD__JOB_SPEC__INIT;

@@ -340,14 +340,6 @@ static void on_begun(void *arg, const Godwit__Procd__Reply *reply, int status, c
 	unref(s);
 }
 
-static int64_t realtime_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 /*
  * An image of a user may have been written by anything: whatever it says, the job is his, in groups that he is in
  * here, and the destination gives it nothing that he would not get (BEGIN's confined).

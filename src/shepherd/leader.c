@@ -162,14 +162,6 @@ void leader_drop_privileges(struct shepherd *sh, uid_t uid, gid_t gid)
 	}
 }
 
-static int64_t realtime_us(void)
-{
-	struct timespec t;
-
-	(void)clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
-}
-
 int leader_adopt(struct shepherd *sh, const Godwit__Shepherd__Adopt *a, struct err *e)
 {
 	if (sh->phase != GODWIT__SHEPHERD__STATE__PHASE__EMPTY)
