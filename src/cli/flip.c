@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* godwit flip: what this host's flipd has. */
 #include <argp.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,9 +52,7 @@ static json_t *port_json(const struct gw_port *port)
 {
 	char hex[2 * GW_PORT_LEN + 1];
 
-	for (size_t i = 0; i < GW_PORT_LEN; i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", port->bytes[i]);
-	return json_string(hex);
+	return json_string(sodium_bin2hex(hex, sizeof hex, port->bytes, GW_PORT_LEN));
 }
 
 static json_t *endpoint_json(const struct gwc_row *r)

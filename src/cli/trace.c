@@ -3,6 +3,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <sodium.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,10 +75,11 @@ static bool rpc_of(const struct gwc_traced *t, const struct flip_hdr *h, struct 
 	       rpc_hdr_decode(ret, t->bytes + FLIP_HDR_LEN, t->n - FLIP_HDR_LEN) == 0;
 }
 
-static void port_hex(const struct gw_port *port, char hex[static 2 * GW_PORT_LEN + 1])
+#define PORT_HEX_MAX (2 * GW_PORT_LEN + 1)
+
+static const char *port_hex(const struct gw_port *port, char hex[static PORT_HEX_MAX])
 {
-	for (size_t i = 0; i < GW_PORT_LEN; i++)
-		(void)snprintf(hex + 2 * i, 3, "%02x", port->bytes[i]);
+	return sodium_bin2hex(hex, PORT_HEX_MAX, port->bytes, GW_PORT_LEN);
 }
 
 /* The port that a LOCATE or HEREIS is about. */
@@ -92,7 +94,7 @@ static bool port_of(const struct gwc_traced *t, const struct flip_hdr *h, struct
 static void print_json(const struct gwc_traced *t, const struct flip_hdr *h)
 {
 	json_t *o = json_object();
-	char hex[2 * GW_PORT_LEN + 1];
+	char hex[PORT_HEX_MAX];
 	struct gw_port port;
 	struct rpc_hdr r;
 
@@ -108,16 +110,13 @@ static void print_json(const struct gwc_traced *t, const struct flip_hdr *h)
 	json_object_set_new(o, "total", json_integer(h->total));
 	json_object_set_new(o, "hops", json_integer(h->hops));
 	json_object_set_new(o, "incarnation", json_integer(h->src_inc));
-	if (port_of(t, h, &port)) {
-		port_hex(&port, hex);
-		json_object_set_new(o, "port", json_string(hex));
-	}
+	if (port_of(t, h, &port))
+		json_object_set_new(o, "port", json_string(port_hex(&port, hex)));
 	if (rpc_of(t, h, &r)) {
 		json_object_set_new(o, "rpc", json_string(rpc_type_name(r.type)));
 		json_object_set_new(o, "transaction", json_integer((json_int_t)r.tid));
 		if (r.type == RPC_REQUEST) {
-			port_hex(&r.port, hex);
-			json_object_set_new(o, "port", json_string(hex));
+			json_object_set_new(o, "port", json_string(port_hex(&r.port, hex)));
 			json_object_set_new(o, "uid", json_integer(r.uid));
 		}
 	}
@@ -135,7 +134,7 @@ static const char *why_word(unsigned why)
 
 static void print_rpc(const struct rpc_hdr *r)
 {
-	char hex[2 * GW_PORT_LEN + 1];
+	char hex[PORT_HEX_MAX];
 
 	printf("  %s%s%s %" PRIu64, r->type == RPC_REQUEST && r->flags & RPC_F_RETRANS ? "again " : "",
 	       rpc_type_name(r->type), r->flags & RPC_F_REPLY ? " of reply" : "", r->tid);
@@ -143,16 +142,14 @@ static void print_rpc(const struct rpc_hdr *r)
 		printf("%s", why_word(r->why));
 	if (r->type == RPC_ENQUIRE && r->flags & RPC_F_SIGTRANS)
 		printf(" (please stop)");
-	if (r->type == RPC_REQUEST) {
-		port_hex(&r->port, hex);
-		printf(" port %.8s.. uid %u", hex, r->uid);
-	}
+	if (r->type == RPC_REQUEST)
+		printf(" port %.8s.. uid %u", port_hex(&r->port, hex), r->uid);
 }
 
 static void print_line(const struct gwc_traced *t, const struct flip_hdr *h)
 {
 	time_t seconds = (time_t)(t->at_us / 1000000);
-	char hex[2 * GW_PORT_LEN + 1], clock[16];
+	char hex[PORT_HEX_MAX], clock[16];
 	struct gw_port port;
 	struct rpc_hdr r;
 	struct tm tm;
@@ -165,10 +162,8 @@ static void print_line(const struct gwc_traced *t, const struct flip_hdr *h)
 		printf("  [%u+%u of %u]", h->offset, h->length, h->total);
 	if (h->type == FLIP_HEREIS)
 		printf("  life %u%s", h->src_inc, h->flags & FLIP_F_ANNOUNCE ? ", announced" : "");
-	if (port_of(t, h, &port)) {
-		port_hex(&port, hex);
-		printf("  port %.8s..", hex);
-	}
+	if (port_of(t, h, &port))
+		printf("  port %.8s..", port_hex(&port, hex));
 	if (rpc_of(t, h, &r))
 		print_rpc(&r);
 	(void)fputc('\n', stdout);

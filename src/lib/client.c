@@ -399,10 +399,8 @@ int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, voi
 int gwc_conn_hold(struct gwc *c, uint64_t inode)
 {
 	struct frame f = { .type = FRAME_CONN_HOLD, .client = inode };
-	struct call *call = call_new(c, CALL_DONE, NULL);
 
-	call->fn.done = NULL;
-	return post_call(c, call, &f, NULL, 0);
+	return post_call(c, call_new(c, CALL_DONE, NULL), &f, NULL, 0);
 }
 
 int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *blob, size_t len,

@@ -35,35 +35,18 @@ static int set_patience(int fd, time_t seconds)
 	return 0;
 }
 
-static int send_all(int fd, const uint8_t *p, size_t len)
-{
-	while (len) {
-		ssize_t n = send(fd, p, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EPIPE;
-		p += n;
-		len -= (size_t)n;
-	}
-	return 0;
-}
-
 static int say(int fd, const Godwit__Ckpt__FlipSocket *f)
 {
 	struct frame q = { .type = FRAME_CONN_ARRIVE, .client = f->token, .length = (uint32_t)f->unread.len };
 	uint8_t head[FRAME_HDR_LEN];
-	ssize_t n;
 	int r;
 
 	frame_encode(&q, head);
-	r = send_all(fd, head, sizeof head) ?: send_all(fd, f->unread.data, f->unread.len);
+	r = fd_write_full(fd, head, sizeof head) ?: fd_write_full(fd, f->unread.data, f->unread.len);
+	if (!r)
+		r = fd_read_full(fd, head, sizeof head);
 	if (r < 0)
 		return r;
-	n = recv(fd, head, sizeof head, MSG_WAITALL);
-	if (n != (ssize_t)sizeof head)
-		return n < 0 ? -errno : -EPIPE;
 	return frame_decode(&q, head) < 0 || q.type != FRAME_DONE ? -EPROTO : q.status;
 }
 

@@ -106,14 +106,20 @@ uint8_t *server_reply_room(struct request *r, size_t len)
 	return at;
 }
 
+static int secret_of(struct server *s, uint64_t object, uint8_t ret[GW_CHECK_LEN])
+{
+	if (object)
+		return s->ops->secret(s, object, ret);
+	memcpy(ret, s->secret, GW_CHECK_LEN);
+	return 0;
+}
+
 int server_check(struct server *s, const struct gw_private *priv, uint32_t need, uint32_t *ret_rights)
 {
 	uint8_t secret[GW_CHECK_LEN];
 	uint32_t rights;
 
-	if (!priv->object)
-		memcpy(secret, s->secret, sizeof secret);
-	else if (s->ops->secret(s, priv->object, secret) < 0)
+	if (secret_of(s, priv->object, secret) < 0)
 		return GW_STD_CAPBAD;
 	if (gw_private_check(priv, secret, &rights) != GW_OK)
 		return GW_STD_CAPBAD;
@@ -130,9 +136,7 @@ static int restrict_it(struct server *s, struct request *r)
 
 	if (status != GW_OK)
 		return status;
-	if (!r->hdr->priv.object)
-		memcpy(secret, s->secret, sizeof secret);
-	else if (s->ops->secret(s, r->hdr->priv.object, secret) < 0)
+	if (secret_of(s, r->hdr->priv.object, secret) < 0)
 		return GW_STD_CAPBAD;
 	gw_private_make(&r->rep.priv, r->hdr->priv.object, rights & (uint32_t)r->hdr->offset, secret);
 	return GW_OK;
