@@ -91,7 +91,7 @@ $(BUILD)/daemons.a: $(DAEMON_OBJ)
 
 # What a program needs that calls others through flipd: include/godwit.h, with libsodium and
 # libprotobuf-c.
-LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/objects.o lib/ps.o lib/client.o lib/report.o lib/frame.o rpc/cap.o rpc/header.o rpc/port.o \
+LIBGODWIT := $(addprefix $(BUILD)/obj/src/,lib/godwit.o lib/objects.o lib/soap_wire.o lib/ps.o lib/client.o lib/report.o lib/frame.o rpc/cap.o rpc/header.o rpc/port.o \
 	base/err.o base/fd.o base/htab.o base/buf.o base/log.o base/util.o) \
 	$(BUILD)/obj/gen/proto/procd.pb-c.o $(BUILD)/obj/gen/proto/mover.pb-c.o
 $(BUILD)/libgodwit.a: $(LIBGODWIT) Makefile

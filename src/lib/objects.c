@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "base/wire.h"
 #include "godwit_objects.h"
+#include "lib/soap_wire.h"
 
 #define PIECE (4u << 20) /* what one transaction carries of a long file */
 #define LIST_BYTES 65536u
@@ -159,57 +159,18 @@ int gw_b_delete(struct gw *gw, const struct gw_cap *file, uint64_t offset, uint6
 
 #define ROW_MAX (1 + GW_SP_NAME_MAX + 4 * GW_SP_COLUMNS + 1 + GW_CAPSET_MAX * GW_CAP_LEN)
 
-static int put_name(struct wire_out *w, const char *name)
-{
-	size_t len = strlen(name);
-
-	if (!len || len > GW_SP_NAME_MAX)
-		return GW_STD_ARGBAD;
-	wire_put_u8(w, (uint8_t)len);
-	wire_put_bytes(w, name, len);
-	return GW_OK;
-}
-
-static void put_masks(struct wire_out *w, const struct gw_sp_masks *m)
+static void put_masks(struct wire_out *w, const struct gw_sp_masks *masks)
 {
 	static const struct gw_sp_masks all = { { GW_RIGHTS_ALL, GW_RIGHTS_ALL, GW_RIGHTS_ALL } };
 
-	m = m ? m : &all;
-	for (unsigned i = 0; i < GW_SP_COLUMNS; i++)
-		wire_put_u32(w, m->columns[i]);
-}
-
-static void put_set(struct wire_out *w, const struct gw_capset *set)
-{
-	uint8_t cap[GW_CAP_LEN];
-
-	wire_put_u8(w, (uint8_t)set->n);
-	for (unsigned i = 0; i < set->n && i < GW_CAPSET_MAX; i++) {
-		gw_cap_encode(&set->caps[i], cap);
-		wire_put_bytes(w, cap, sizeof cap);
-	}
-}
-
-static int get_set(const uint8_t *p, size_t len, struct gw_capset *ret)
-{
-	struct wire_in w = wire_in(p, len);
-	unsigned n = wire_get_u8(&w);
-
-	*ret = (struct gw_capset) { 0 };
-	for (unsigned i = 0; i < n && i < GW_CAPSET_MAX; i++) {
-		const uint8_t *cap = wire_skip(&w, GW_CAP_LEN);
-
-		if (cap)
-			gw_cap_decode(&ret->caps[ret->n++], cap);
-	}
-	return w.bad || w.left || n > GW_CAPSET_MAX ? GW_STD_SYSERR : GW_OK;
+	soap_put_masks(w, masks ? masks : &all);
 }
 
 static int tell(struct gw *gw, const struct gw_cap *dir, int command, const struct wire_out *w)
 {
 	struct gw_hdr q = ask_for(dir, command), rep;
 
-	return status_of(call(gw, &q, w->p, w->len, &rep, NULL, 0));
+	return w->bad ? GW_STD_ARGBAD : status_of(call(gw, &q, w->p, w->len, &rep, NULL, 0));
 }
 
 int gw_sp_create(struct gw *gw, const struct gw_cap *dir, struct gw_cap *ret)
@@ -231,40 +192,40 @@ int gw_sp_append(struct gw *gw, const struct gw_cap *dir, const char *name, cons
 {
 	uint8_t buf[ROW_MAX];
 	struct wire_out w = wire_out(buf, sizeof buf);
-	int status = put_name(&w, name);
 
+	soap_put_name(&w, name);
 	put_masks(&w, masks);
-	put_set(&w, set);
-	return status != GW_OK ? status : tell(gw, dir, GW_SP_APPEND, &w);
+	soap_put_set(&w, set);
+	return tell(gw, dir, GW_SP_APPEND, &w);
 }
 
 int gw_sp_replace(struct gw *gw, const struct gw_cap *dir, const char *name, const struct gw_capset *set)
 {
 	uint8_t buf[ROW_MAX];
 	struct wire_out w = wire_out(buf, sizeof buf);
-	int status = put_name(&w, name);
 
-	put_set(&w, set);
-	return status != GW_OK ? status : tell(gw, dir, GW_SP_REPLACE, &w);
+	soap_put_name(&w, name);
+	soap_put_set(&w, set);
+	return tell(gw, dir, GW_SP_REPLACE, &w);
 }
 
 int gw_sp_chmod(struct gw *gw, const struct gw_cap *dir, const char *name, const struct gw_sp_masks *masks)
 {
 	uint8_t buf[ROW_MAX];
 	struct wire_out w = wire_out(buf, sizeof buf);
-	int status = put_name(&w, name);
 
+	soap_put_name(&w, name);
 	put_masks(&w, masks);
-	return status != GW_OK ? status : tell(gw, dir, GW_SP_CHMOD, &w);
+	return tell(gw, dir, GW_SP_CHMOD, &w);
 }
 
 int gw_sp_delete(struct gw *gw, const struct gw_cap *dir, const char *name)
 {
 	uint8_t buf[ROW_MAX];
 	struct wire_out w = wire_out(buf, sizeof buf);
-	int status = put_name(&w, name);
 
-	return status != GW_OK ? status : tell(gw, dir, GW_SP_DELETE, &w);
+	soap_put_name(&w, name);
+	return tell(gw, dir, GW_SP_DELETE, &w);
 }
 
 int gw_sp_lookup(struct gw *gw, const struct gw_cap *dir, const char *name, struct gw_capset *ret)
@@ -272,15 +233,18 @@ int gw_sp_lookup(struct gw *gw, const struct gw_cap *dir, const char *name, stru
 	struct gw_hdr q = ask_for(dir, GW_SP_LOOKUP), rep;
 	uint8_t buf[ROW_MAX], out[ROW_MAX];
 	struct wire_out w = wire_out(buf, sizeof buf);
-	int status = put_name(&w, name);
+	struct wire_in in;
 	ssize_t n;
 
-	if (status != GW_OK)
-		return status;
+	soap_put_name(&w, name);
+	if (w.bad)
+		return GW_STD_ARGBAD;
 	n = call(gw, &q, buf, w.len, &rep, out, sizeof out);
 	if (n < 0)
 		return (int)n;
-	return (size_t)n > sizeof out ? GW_STD_SYSERR : get_set(out, (size_t)n, ret);
+	in = wire_in(out, MIN((size_t)n, sizeof out));
+	soap_get_set(&in, ret);
+	return (size_t)n > sizeof out || in.bad || in.left ? GW_STD_SYSERR : GW_OK;
 }
 
 int gw_sp_list(struct gw *gw, const struct gw_cap *dir, uint64_t at, struct gw_sp_row *rows, size_t max,
@@ -300,14 +264,9 @@ int gw_sp_list(struct gw *gw, const struct gw_cap *dir, uint64_t at, struct gw_s
 	w = wire_in(out, MIN((size_t)n, (size_t)LIST_BYTES));
 	while (w.left && !w.bad && *ret_n < max) {
 		struct gw_sp_row *row = &rows[(*ret_n)++];
-		size_t len = wire_get_u8(&w);
-		const uint8_t *p = wire_skip(&w, len);
 
-		if (p)
-			memcpy(row->name, p, len);
-		row->name[p ? len : 0] = '\0';
-		for (unsigned i = 0; i < GW_SP_COLUMNS; i++)
-			row->masks.columns[i] = wire_get_u32(&w);
+		soap_get_name(&w, row->name);
+		soap_get_masks(&w, &row->masks);
 	}
 	return w.bad ? GW_STD_SYSERR : GW_OK;
 }
@@ -332,10 +291,9 @@ int gw_sp_install(struct gw *gw, const struct gw_sp_change *changes, size_t n)
 		wire_put_u64(&w, c->dir.priv.object);
 		wire_put_u32(&w, c->dir.priv.rights);
 		wire_put_bytes(&w, c->dir.priv.check, GW_CHECK_LEN);
-		if (put_name(&w, c->name) != GW_OK)
-			return GW_STD_ARGBAD;
-		put_set(&w, &c->old);
-		put_set(&w, &c->new);
+		soap_put_name(&w, c->name);
+		soap_put_set(&w, &c->old);
+		soap_put_set(&w, &c->new);
 	}
 	return tell(gw, &changes[0].dir, GW_SP_INSTALL, &w);
 }

@@ -30,7 +30,7 @@ static size_t encoded_len(const struct dir *d)
 	size_t len = HEADER_LEN;
 
 	for (size_t i = 0; i < d->n; i++)
-		len += 1 + strlen(d->rows[i].name) + 4 * GW_SP_COLUMNS + capset_len(&d->rows[i].set);
+		len += 1 + strlen(d->rows[i].name) + SOAP_MASKS_LEN + soap_set_len(&d->rows[i].set);
 	return len;
 }
 
@@ -41,10 +41,9 @@ static void encode(struct wire_out *w, const struct dir *d)
 	wire_put_u64(w, d->seqnr);
 	wire_put_u32(w, (uint32_t)d->n);
 	for (size_t i = 0; i < d->n; i++) {
-		put_name(w, d->rows[i].name);
-		for (unsigned k = 0; k < GW_SP_COLUMNS; k++)
-			wire_put_u32(w, d->rows[i].masks.columns[k]);
-		put_capset(w, &d->rows[i].set);
+		soap_put_name(w, d->rows[i].name);
+		soap_put_masks(w, &d->rows[i].masks);
+		soap_put_set(w, &d->rows[i].set);
 	}
 }
 
@@ -63,10 +62,9 @@ static int decode(struct dir *d, const uint8_t *p, size_t len)
 	for (uint32_t i = 0; i < n && !w.bad; i++) {
 		struct row row = { 0 };
 
-		get_name(&w, row.name);
-		for (unsigned k = 0; k < GW_SP_COLUMNS; k++)
-			row.masks.columns[k] = wire_get_u32(&w);
-		get_capset(&w, &row.set);
+		soap_get_name(&w, row.name);
+		soap_get_masks(&w, &row.masks);
+		soap_get_set(&w, &row.set);
 		if (!w.bad && (!name_is_good(row.name) || !row.set.n))
 			return -EBADMSG;
 		if (!w.bad)

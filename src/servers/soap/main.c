@@ -138,19 +138,12 @@ static int list(struct server *s, struct request *r)
 			break;
 		if (!mask_of(row, rights))
 			continue;
-		put_name(&w, row->name);
-		for (unsigned i = 0; i < GW_SP_COLUMNS; i++)
-			wire_put_u32(&w, row->masks.columns[i]);
+		soap_put_name(&w, row->name);
+		soap_put_masks(&w, &row->masks);
 		r->rep.size++;
 	}
 	r->out_len = w.len;
 	return GW_OK;
-}
-
-static void get_masks(struct wire_in *w, struct gw_sp_masks *ret)
-{
-	for (unsigned i = 0; i < GW_SP_COLUMNS; i++)
-		ret->columns[i] = wire_get_u32(w);
 }
 
 static int append(struct server *s, struct request *r)
@@ -159,9 +152,9 @@ static int append(struct server *s, struct request *r)
 	struct dir *d = NULL;
 	int status = find(s, r, GW_SPR_MODIFY, &d, NULL);
 
-	get_name(&r->in, row.name);
-	get_masks(&r->in, &row.masks);
-	get_capset(&r->in, &row.set);
+	soap_get_name(&r->in, row.name);
+	soap_get_masks(&r->in, &row.masks);
+	soap_get_set(&r->in, &row.set);
 	if (status != GW_OK)
 		return status;
 	if (r->in.bad || r->in.left || !name_is_good(row.name) || !row.set.n)
@@ -179,16 +172,16 @@ static int alter(struct server *s, struct request *r)
 	struct dir *d = NULL;
 	int status = find(s, r, GW_SPR_MODIFY, &d, NULL);
 
-	get_name(&r->in, name);
+	soap_get_name(&r->in, name);
 	if (status != GW_OK)
 		return status;
 	if (r->in.bad || !(old = row_find(d, name)))
 		return r->in.bad ? GW_STD_ARGBAD : GW_STD_NOTFOUND;
 	row = *old;
 	if (r->hdr->command == GW_SP_CHMOD)
-		get_masks(&r->in, &row.masks);
+		soap_get_masks(&r->in, &row.masks);
 	else if (r->hdr->command == GW_SP_REPLACE)
-		get_capset(&r->in, &row.set);
+		soap_get_set(&r->in, &row.set);
 	else
 		row.set.n = 0;
 	if (r->in.bad || r->in.left || (r->hdr->command == GW_SP_REPLACE && !row.set.n))
@@ -242,7 +235,7 @@ static int lookup(struct server *s, struct request *r)
 	struct dir *d = NULL;
 	int status = find(s, r, 0, &d, &rights);
 
-	get_name(&r->in, name);
+	soap_get_name(&r->in, name);
 	if (status != GW_OK)
 		return status;
 	if (r->in.bad || r->in.left)
@@ -255,8 +248,8 @@ static int lookup(struct server *s, struct request *r)
 	status = restrict_set(s, r, &set, mask);
 	if (status != GW_OK)
 		return status;
-	w = wire_out(server_reply_room(r, capset_len(&set)), capset_len(&set));
-	put_capset(&w, &set);
+	w = wire_out(server_reply_room(r, soap_set_len(&set)), soap_set_len(&set));
+	soap_put_set(&w, &set);
 	return GW_OK;
 }
 
@@ -269,15 +262,14 @@ static int masks(struct server *s, struct request *r)
 	struct dir *d = NULL;
 	int status = find(s, r, 0, &d, &rights);
 
-	get_name(&r->in, name);
+	soap_get_name(&r->in, name);
 	if (status != GW_OK || r->in.bad)
 		return status != GW_OK ? status : GW_STD_ARGBAD;
 	row = row_find(d, name);
 	if (!row || !mask_of(row, rights))
 		return GW_STD_NOTFOUND;
 	w = wire_out(server_reply_room(r, sizeof row->masks), sizeof row->masks);
-	for (unsigned i = 0; i < GW_SP_COLUMNS; i++)
-		wire_put_u32(&w, row->masks.columns[i]);
+	soap_put_masks(&w, &row->masks);
 	return GW_OK;
 }
 
@@ -328,9 +320,9 @@ static int install_one(struct server *s, struct request *r, struct install *x)
 	priv.object = wire_get_u64(&r->in);
 	priv.rights = wire_get_u32(&r->in);
 	wire_get_bytes(&r->in, priv.check, GW_CHECK_LEN);
-	get_name(&r->in, row.name);
-	get_capset(&r->in, &old);
-	get_capset(&r->in, &row.set);
+	soap_get_name(&r->in, row.name);
+	soap_get_set(&r->in, &old);
+	soap_get_set(&r->in, &row.set);
 	if (r->in.bad || !name_is_good(row.name))
 		return GW_STD_ARGBAD;
 	status = find_by(s, &priv, GW_SPR_MODIFY, &d, NULL);

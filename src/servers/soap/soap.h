@@ -15,6 +15,7 @@
 #include <stdint.h>
 
 #include "base/htab.h"
+#include "lib/soap_wire.h"
 #include "servers/server.h"
 
 #define DIRS_MAX 65536u
@@ -57,12 +58,5 @@ int disk_write(struct server *s, const struct dir *d, struct err *e) must_check;
 /* All of them, or, after a crash, none. */
 int disk_install(struct server *s, const struct dir *dirs, size_t n, struct err *e) must_check;
 void disk_remove(struct server *s, const struct dir *d);
-
-/* Messages and files have these in common. */
-void get_capset(struct wire_in *w, struct gw_capset *ret);
-size_t capset_len(const struct gw_capset *set);
-void put_capset(struct wire_out *w, const struct gw_capset *set);
-void get_name(struct wire_in *w, char ret[GW_SP_NAME_MAX + 1]);
-void put_name(struct wire_out *w, const char *name);
 
 #endif
