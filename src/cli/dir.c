@@ -11,10 +11,8 @@
 #define ROWS 128u
 
 struct args {
-	const char *root;
+	struct objects_args common;
 	bool json;
-	const char *words[3];
-	unsigned n;
 };
 
 struct verb {
@@ -24,8 +22,7 @@ struct verb {
 };
 
 static const struct argp_option options[] = {
-	{ "root", 'r', "CAPABILITY", 0, "where names begin: a directory, as text or @FILE (default: $GODWIT_ROOT)",
-	  0 },
+	OBJECTS_OPTION_ROOT,
 	{ "json", 'j', NULL, 0, "ls: one array of objects", 0 },
 	{ 0 },
 };
@@ -35,19 +32,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct args *a = state->input;
 
 	switch (key) {
-	case 'r':
-		a->root = arg;
-		return 0;
 	case 'j':
 		a->json = true;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (a->n == ARRAY_LEN(a->words))
-			argp_error(state, "too many arguments");
-		a->words[a->n++] = arg;
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return objects_parse(key, arg, state, &a->common);
 	}
 }
 
@@ -86,7 +75,7 @@ static void describe(struct gw *gw, const struct gw_cap *dir, const char *name, 
 static int ls(struct gw *gw, const struct gw_cap *root, const struct args *a)
 {
 	_cleanup_free_ struct gw_sp_row *rows = xcalloc(ROWS, sizeof *rows);
-	const char *path = a->n > 1 ? a->words[1] : "";
+	const char *path = a->common.n > 1 ? a->common.words[1] : "";
 	json_t *list = json_array();
 	struct gw_cap dir;
 	uint64_t at = 0;
@@ -116,10 +105,10 @@ static int get(struct gw *gw, const struct gw_cap *root, const struct args *a)
 {
 	char text[GW_CAP_TEXT_MAX];
 	struct gw_cap cap;
-	int status = gw_name_lookup(gw, root, a->words[1], &cap);
+	int status = gw_name_lookup(gw, root, a->common.words[1], &cap);
 
 	if (status != GW_OK)
-		return objects_fail(a->words[1], status);
+		return objects_fail(a->common.words[1], status);
 	gw_cap_print(&cap, text);
 	puts(text);
 	return CLI_OK;
@@ -130,10 +119,10 @@ static int put(struct gw *gw, const struct gw_cap *root, const struct args *a)
 	struct gw_cap cap;
 	int status;
 
-	if (!objects_capability(a->words[2], &cap))
+	if (!objects_capability(a->common.words[2], &cap))
 		return CLI_USAGE;
-	status = objects_put(gw, root, a->words[1], &cap);
-	return status == GW_OK ? CLI_OK : objects_fail(a->words[1], status);
+	status = objects_put(gw, root, a->common.words[1], &cap);
+	return status == GW_OK ? CLI_OK : objects_fail(a->common.words[1], status);
 }
 
 static int mkdir_verb(struct gw *gw, const struct gw_cap *root, const struct args *a)
@@ -141,17 +130,17 @@ static int mkdir_verb(struct gw *gw, const struct gw_cap *root, const struct arg
 	char name[GW_SP_NAME_MAX + 1];
 	struct gw_capset set = { .n = 1 };
 	struct gw_cap dir;
-	int status = gw_name_parent(gw, root, a->words[1], &dir, name);
+	int status = gw_name_parent(gw, root, a->common.words[1], &dir, name);
 
 	if (status == GW_OK)
 		status = gw_sp_create(gw, &dir, &set.caps[0]);
 	if (status != GW_OK)
-		return objects_fail(a->words[1], status);
+		return objects_fail(a->common.words[1], status);
 	status = gw_sp_append(gw, &dir, name, NULL, &set);
 	if (status == GW_OK)
 		return CLI_OK;
 	(void)gw_sp_discard(gw, &set.caps[0]); /* nobody would ever find it */
-	return objects_fail(a->words[1], status);
+	return objects_fail(a->common.words[1], status);
 }
 
 /* A directory goes first, and its name when it is gone. */
@@ -159,14 +148,14 @@ static int rm(struct gw *gw, const struct gw_cap *root, const struct args *a)
 {
 	char name[GW_SP_NAME_MAX + 1], what[256];
 	struct gw_cap dir, cap;
-	int status = gw_name_parent(gw, root, a->words[1], &dir, name);
+	int status = gw_name_parent(gw, root, a->common.words[1], &dir, name);
 
-	if (status == GW_OK && gw_name_lookup(gw, root, a->words[1], &cap) == GW_OK &&
+	if (status == GW_OK && gw_name_lookup(gw, root, a->common.words[1], &cap) == GW_OK &&
 	    gw_std_info(gw, &cap, what, sizeof what) == GW_OK && !strncmp(what, "directory", strlen("directory")))
 		status = gw_sp_discard(gw, &cap);
 	if (status == GW_OK)
 		status = gw_sp_delete(gw, &dir, name);
-	return status == GW_OK ? CLI_OK : objects_fail(a->words[1], status);
+	return status == GW_OK ? CLI_OK : objects_fail(a->common.words[1], status);
 }
 
 int cmd_dir(int argc, char **argv)
@@ -182,12 +171,12 @@ int cmd_dir(int argc, char **argv)
 	int r;
 
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &a);
-	for (size_t i = 0; a.n && i < ARRAY_LEN(verbs); i++)
-		if (!strcmp(a.words[0], verbs[i].name))
+	for (size_t i = 0; a.common.n && i < ARRAY_LEN(verbs); i++)
+		if (!strcmp(a.common.words[0], verbs[i].name))
 			v = &verbs[i];
-	if (!v || a.n - 1 < v->min || a.n - 1 > v->max)
+	if (!v || a.common.n - 1 < v->min || a.common.n - 1 > v->max)
 		return cli_fail(CLI_USAGE, "dir: ls [PATH], get PATH, put PATH CAPABILITY, mkdir PATH or rm PATH");
-	if (!objects_capability(a.root, &root))
+	if (!objects_capability(a.common.root, &root))
 		return CLI_USAGE;
 	gw = objects_connect();
 	if (!gw)

@@ -16,14 +16,12 @@
 #define BULLET "bullet" /* the name of the server, in the root */
 
 struct args {
-	const char *root, *bullet;
-	const char *words[3];
-	unsigned n;
+	struct objects_args common;
+	const char *bullet;
 };
 
 static const struct argp_option options[] = {
-	{ "root", 'r', "CAPABILITY", 0, "where names begin: a directory, as text or @FILE (default: $GODWIT_ROOT)",
-	  0 },
+	OBJECTS_OPTION_ROOT,
 	{ "bullet", 'b', "CAPABILITY", 0,
 	  "put: the server that is to keep it (default: the name \"" BULLET "\" in the root)", 0 },
 	{ 0 },
@@ -34,19 +32,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	struct args *a = state->input;
 
 	switch (key) {
-	case 'r':
-		a->root = arg;
-		return 0;
 	case 'b':
 		a->bullet = arg;
 		return 0;
-	case ARGP_KEY_ARG:
-		if (a->n == ARRAY_LEN(a->words))
-			argp_error(state, "too many arguments");
-		a->words[a->n++] = arg;
-		return 0;
 	default:
-		return ARGP_ERR_UNKNOWN;
+		return objects_parse(key, arg, state, &a->common);
 	}
 }
 
@@ -89,7 +79,7 @@ static int read_local(const char *path, uint8_t **ret, size_t *ret_len)
 
 static int put(struct gw *gw, const struct gw_cap *root, const struct args *a)
 {
-	const char *local = a->words[1], *name = a->words[2];
+	const char *local = a->common.words[1], *name = a->common.words[2];
 	_cleanup_free_ uint8_t *bytes = NULL;
 	struct gw_cap server, file;
 	size_t len = 0;
@@ -133,7 +123,7 @@ static int write_local(const char *path, const uint8_t *bytes, size_t len)
 
 static int get(struct gw *gw, const struct gw_cap *root, const struct args *a)
 {
-	const char *name = a->words[1], *local = a->words[2];
+	const char *name = a->common.words[1], *local = a->common.words[2];
 	_cleanup_free_ uint8_t *bytes = NULL;
 	struct gw_cap file;
 	uint64_t size = 0;
@@ -164,10 +154,10 @@ int cmd_file(int argc, char **argv)
 	int r;
 
 	(void)argp_parse(&argp, argc, argv, 0, NULL, &a);
-	puts_it = a.n && !strcmp(a.words[0], "put");
-	if (a.n != 3 || (!puts_it && strcmp(a.words[0], "get") != 0))
+	puts_it = a.common.n && !strcmp(a.common.words[0], "put");
+	if (a.common.n != 3 || (!puts_it && strcmp(a.common.words[0], "get") != 0))
 		return cli_fail(CLI_USAGE, "file: put LOCAL NAME or get NAME LOCAL");
-	if (!objects_capability(a.root, &root))
+	if (!objects_capability(a.common.root, &root))
 		return CLI_USAGE;
 	gw = objects_connect();
 	if (!gw)

@@ -66,3 +66,19 @@ int objects_put(struct gw *gw, const struct gw_cap *root, const char *path, cons
 	status = gw_sp_append(gw, &dir, name, NULL, &set);
 	return status == GW_STD_EXISTS ? gw_sp_replace(gw, &dir, name, &set) : status;
 }
+
+error_t objects_parse(int key, char *arg, const struct argp_state *state, struct objects_args *a)
+{
+	switch (key) {
+	case 'r':
+		a->root = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		if (a->n == OBJECTS_WORDS)
+			argp_error(state, "too many arguments");
+		a->words[a->n++] = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
