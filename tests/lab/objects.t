@@ -40,6 +40,8 @@ is "$?:$(ls "$work/none" 2>/dev/null)" 1: "what is not there is not made"
 godwit dir rm a/b/noise && godwit dir rm a/b && godwit dir rm a
 ok $? "names and directories go"
 
+on h2 "$objects" hidden "$GODWIT_ROOT" >"$work/hidden"
+tap_log=$work/hidden ok $? "rows that nobody may use are passed over, once"
 on h1 "$objects" fill "$GODWIT_ROOT" "$files" >"$work/fill"
 tap_log=$work/fill ok $? "bullet holds $files files"
 on h3 timeout 600 "$objects" work "$GODWIT_ROOT" 8 "$each" >"$work/load" 2>&1 &

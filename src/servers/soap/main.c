@@ -121,6 +121,7 @@ static int discard(struct server *s, struct request *r)
 static int list(struct server *s, struct request *r)
 {
 	uint32_t rights;
+	uint64_t seen = 0;
 	struct dir *d;
 	int status = find(s, r, 0, &d, &rights);
 	struct wire_out w = { 0 };
@@ -130,13 +131,13 @@ static int list(struct server *s, struct request *r)
 	if (!(rights & GW_SPR_COLUMNS))
 		return GW_STD_DENIED;
 	w = wire_out(server_reply_room(r, LIST_BYTES), LIST_BYTES);
-	r->rep.offset = r->hdr->offset;
-	for (; r->rep.offset < d->n && r->rep.size < r->hdr->size; r->rep.offset++) {
-		const struct row *row = &d->rows[r->rep.offset];
+	for (size_t i = 0; i < d->n && r->rep.size < r->hdr->size; i++) {
+		const struct row *row = &d->rows[i];
 
 		if (w.len + 1 + sizeof row->name + sizeof row->masks > LIST_BYTES)
 			break;
-		if (!mask_of(row, rights))
+		/* Rows are numbered as the caller sees them. */
+		if (!mask_of(row, rights) || seen++ < r->hdr->offset)
 			continue;
 		soap_put_name(&w, row->name);
 		soap_put_masks(&w, &row->masks);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * objects fill ROOT N            N small files with the bullet server named "bullet", under names in a directory
- * "fill" objects work ROOT THREADS N    each thread, N times: makes a file, names it, finds it by its name, reads
- * it, and takes away file and name; and once in a while changes two names in one step
+ *	objects fill ROOT N          small files with the bullet server named "bullet", some with names in "fill"
+ *	objects work ROOT THREADS N  each thread, N times: makes a file, names it, finds and reads it, takes
+ *	                             away both; now and then changes two names in one step
+ *	objects hidden ROOT          lists a directory with rows that nobody may use
  *
  * ROOT is a capability. A line of JSON at the end; exit status 0 if every call did what it must.
  */
@@ -164,15 +165,48 @@ static int fill(const struct gw_cap *root, unsigned n)
 	return *w.wrong != 0;
 }
 
+/* Rows that nobody may use are not listed, and those between them are, each once. */
+static int list_hidden(const struct gw_cap *root)
+{
+	static const char *const names[] = { "a", "b", "c", "d", "e" };
+	static const struct gw_sp_masks nothing = { 0 };
+	struct worker w = { .root = root };
+	struct gw_capset set = { .n = 1, .caps = { *root } };
+	char seen[16] = "";
+	struct gw_sp_row row;
+	struct gw_cap dir;
+	struct gw *gw = NULL;
+	size_t n = 1;
+
+	if (gw_connect(NULL, &gw) < 0)
+		return 1;
+	MUST(&w, gw_sp_create(gw, root, &dir));
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+		MUST(&w, gw_sp_append(gw, &dir, names[i], i % 2 ? &nothing : NULL, &set));
+	for (unsigned at = 0; n && at < ARRAY_LEN(names) && !*w.wrong; at++) {
+		MUST(&w, gw_sp_list(gw, &dir, at, &row, 1, &n));
+		if (n)
+			seen[at] = row.name[0];
+	}
+	for (unsigned i = 0; i < ARRAY_LEN(names); i++)
+		MUST(&w, gw_sp_delete(gw, &dir, names[i]));
+	MUST(&w, gw_sp_discard(gw, &dir));
+	gw_close(gw);
+	printf("{\"seen\": \"%s\", \"wrong\": \"%s\"}\n", seen, w.wrong);
+	return strcmp(seen, "ace") != 0 || *w.wrong;
+}
+
 int main(int argc, char **argv)
 {
 	struct gw_cap root;
 
-	if (sodium_init() < 0 || argc < 4 || gw_cap_parse(argv[2], &root) != GW_OK) {
-		fprintf(stderr, "usage: objects fill ROOT N | work ROOT THREADS N\n");
+	if (sodium_init() < 0 || argc < 3 || gw_cap_parse(argv[2], &root) != GW_OK) {
+		fprintf(stderr, "usage: objects fill ROOT N | work ROOT THREADS N | hidden ROOT\n");
 		return 2;
 	}
-	if (!strcmp(argv[1], "fill"))
+	if (!strcmp(argv[1], "hidden"))
+		return list_hidden(&root);
+	if (argc > 3 && !strcmp(argv[1], "fill"))
 		return fill(&root, (unsigned)atoi(argv[3]));
 	return argc == 5 ? work_all(&root, (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4])) : 2;
 }
