@@ -61,7 +61,7 @@ TOOL_SRC := $(wildcard tests/lab/tools/*.c bench/*.c)
 TOOL_BIN := $(patsubst %.c,$(BUILD)/%,$(TOOL_SRC))
 STRIKE := $(BUILD)/tests/lab/tools/strike
 
-.PHONY: all deps demo check check-long lint format bench install clean unit sim model lab-tests faults tools fuzz fuzz-build fuzz-smoke fuzzers
+.PHONY: all deps demo check check-long soak lint format bench install clean unit sim model lab-tests faults tools fuzz fuzz-build fuzz-smoke fuzzers
 .SECONDARY:
 
 all: $(PROG_BIN) $(BUILD)/libgodwit.a
@@ -196,6 +196,12 @@ check-long: deps
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)$(TEST_ENV) PROGRAMS_MB=200 PROGRAMS_MOVES=0 LEAKS_MOVES=1000 TEST_TIMEOUT=7200 $(PROVE) \
 		tests/lab/programs.t tests/lab/leaks.t
+
+# A million transactions between partners that move all the time, over a good network and over a bad one.
+soak: deps
+	$(Q)$(MAKE) --no-print-directory all tools
+	$(Q)for faults in none "loss=5 twice=5 late=5"; do $(TEST_ENV) SOAK_CALLS=250000 SOAK_MOVES=300 \
+		SOAK_FAULTS="$$faults" TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/soak.t || exit 1; done
 
 FUZZ_TIME ?= 60
 FUZZ_SAN := -fsanitize=address$(,)undefined

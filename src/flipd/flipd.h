@@ -19,6 +19,7 @@
 #include "base/err.h"
 #include "base/htab.h"
 #include "flip/peer.h"
+#include "flipd/inject.h"
 #include "lib/frame.h"
 #include "rpc/rpc.h"
 
@@ -99,6 +100,8 @@ struct flipd {
 	uint32_t n_procds;
 	uint64_t lies;
 	unsigned n_tracers;
+	/* NULL but in tests: what becomes of datagrams, and of the packets that were in them. */
+	struct inject *on_wire, *in_packets;
 };
 
 /* After a batch of events: runs the cores, sends what they want sent, sets the timer. */

@@ -81,10 +81,9 @@ static void on_datagram(void *ctx, const struct sockaddr_in *to, const uint8_t *
 	net_send(ctx, to, data, len);
 }
 
-static void on_packet(void *ctx, uint32_t loc, bool broadcast, const uint8_t *packet, size_t len, uint64_t now)
+static void take_packet(struct flipd *d, uint32_t loc, bool broadcast, const uint8_t *packet, size_t len,
+			uint64_t now)
 {
-	struct flipd *d = ctx;
-
 	if (d->n_tracers) {
 		struct iovec iov = { (void *)(uintptr_t)packet, len };
 
@@ -96,6 +95,33 @@ static void on_packet(void *ctx, uint32_t loc, bool broadcast, const uint8_t *pa
 		return;
 	}
 	flip_input(rpc_flip(d->rpc), loc, broadcast, packet, len, now);
+}
+
+struct packet_from {
+	uint32_t loc;
+	bool broadcast;
+};
+
+static void take_injected(void *ctx, const struct inject_from *from, uint8_t *packet, size_t len)
+{
+	struct packet_from f;
+
+	memcpy(&f, from->bytes, sizeof(f));
+	take_packet(ctx, f.loc, f.broadcast, packet, len, now_us());
+}
+
+static void on_packet(void *ctx, uint32_t loc, bool broadcast, const uint8_t *packet, size_t len, uint64_t now)
+{
+	struct packet_from f = { .loc = loc, .broadcast = broadcast };
+	struct flipd *d = ctx;
+	struct inject_from from = { 0 };
+
+	if (!d->in_packets) {
+		take_packet(d, loc, broadcast, packet, len, now);
+		return;
+	}
+	memcpy(from.bytes, &f, sizeof(f));
+	inject_pass(d->in_packets, &from, (uint8_t *)(uintptr_t)packet, len, take_injected, d);
 }
 
 static void on_alive(void *ctx, uint32_t loc, bool alive, uint64_t now)
@@ -243,12 +269,35 @@ static int load(struct flipd *d, const struct args *a, struct err *e)
 	return 0;
 }
 
+/* The window against replays lets no second copy of a datagram through: so that the protocols meet some, packets
+ * are doubled and held back behind it as well. */
+static int inject_start(struct flipd *d, struct err *e)
+{
+	const char *spec = getenv("GODWIT_NET_FAULTS");
+	int err;
+
+	if (!spec || !*spec)
+		return 0;
+	err = inject_new(&d->on_wire, spec, e);
+	if (!err)
+		err = inject_new(&d->in_packets, spec, e);
+	if (err)
+		return err;
+	inject_no_loss(d->in_packets);
+	log_warn("GODWIT_NET_FAULTS: a bad network, %s, seeds %llu and %llu", spec,
+		 (unsigned long long)inject_seed(d->on_wire), (unsigned long long)inject_seed(d->in_packets));
+	return 0;
+}
+
 static int start(struct flipd *d, struct err *e)
 {
 	uint64_t now = now_us();
 	struct rpc_config c;
 	int err;
 
+	err = inject_start(d, e);
+	if (err)
+		return err;
 	seal_prepare();
 	rpc_config_default(&c);
 	d->rpc = rpc_new(&c, &rpc_ops, d, now);
@@ -300,5 +349,7 @@ int main(int argc, char **argv)
 	local_close(&d);
 	flipd_work(&d);
 	net_close(&d);
+	inject_free(d.on_wire);
+	inject_free(d.in_packets);
 	return 0;
 }

@@ -214,6 +214,25 @@ static size_t gro_size(struct msghdr *m)
 	return 0;
 }
 
+static void deliver(void *ctx, const struct inject_from *from, uint8_t *data, size_t len)
+{
+	struct flipd *d = ctx;
+	struct sockaddr_in name;
+
+	memcpy(&name, from->bytes, sizeof(name));
+	peers_input(d->peers, &name, data, len, now_us());
+}
+
+/* A datagram on a network that a test has made bad. */
+static void receive_badly(struct flipd *d, const struct sockaddr_in *name, uint8_t *data, size_t len)
+{
+	struct inject_from from;
+
+	_Static_assert(sizeof(from.bytes) == sizeof(*name), "an address fits");
+	memcpy(from.bytes, name, sizeof(*name));
+	inject_pass(d->on_wire, &from, data, len, deliver, d);
+}
+
 /* Returns the number of datagrams. */
 static size_t receive(struct flipd *d)
 {
@@ -239,8 +258,14 @@ static size_t receive(struct flipd *d)
 	piece = gro_size(&m);
 	piece = piece ? piece : (size_t)len;
 	now = now_us();
-	for (size_t at = 0; at < (size_t)len; at += piece, n++)
-		peers_input(d->peers, &from, buf + at, MIN(piece, (size_t)len - at), now);
+	for (size_t at = 0; at < (size_t)len; at += piece, n++) {
+		size_t part = MIN(piece, (size_t)len - at);
+
+		if (d->on_wire)
+			receive_badly(d, &from, buf + at, part);
+		else
+			peers_input(d->peers, &from, buf + at, part, now);
+	}
 	d->net.received += n;
 	return n;
 }
