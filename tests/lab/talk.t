@@ -1,11 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # A server and its clients are jobs, and all of them move while they talk: every transaction is executed once, in
-# order, and none fails. TALK_CALLS: how many by each of four threads.
+# order, and none fails.
+#	TALK_CALLS	by each of four threads (5000)
+#	TALK_PAUSE	seconds that a slow server takes for one call (6)
 . "$(dirname "$0")/lab.sh"
 
 ledger=$BUILD/tests/lab/tools/ledger
 calls=${TALK_CALLS:-5000}
+pause=${TALK_PAUSE:-6}
 hosts=(h1 h2 h3)
 lab_begin 3
 
@@ -46,8 +49,8 @@ is "$(jq -r .calls "$work/clients")" $((calls * 4)) "every call was answered"
 [ "$moves" -ge 4 ]
 ok $? "$moves moves happened meanwhile, a caller waited $(jq -r .worst_us "$work/clients") us at most"
 
-# Blocked for seconds in a call, or in its answer, while either moves several times.
-on h3 godwit run --name patient --host h2 -- "$ledger" pause one 4 >"$work/patient" 2>&1 &
+# Blocked in one call, and in its answer, while the client moves ten times and the server three.
+on h3 godwit run --name patient --host h2 -- "$ledger" pause one "$pause" >"$work/patient" 2>&1 &
 patient=$!
 until_true 20 job_lives h3 patient
 moves=0
@@ -55,10 +58,13 @@ for to in h1 h3 h2; do
 	move_to patient $to
 	move_to server $to
 done
+for to in h1 h3 h2 h1 h3 h2 h1; do
+	move_to patient $to
+done
 kill -0 $patient
 ok $? "a client waits for a slow server"
-[ "$moves" = 6 ]
-tap_log=$work/migrate ok $? "both move, three times each"
+[ "$moves" = 13 ]
+tap_log=$work/migrate ok $? "and moves ten times, the server three times"
 wait $patient
 is "$?:$(jq -r .status "$work/patient")" 0:done "and the answer comes, once"
 

@@ -2,7 +2,8 @@
 /*
  * A server and clients whose transactions must each be executed once, in order:
  *
- *	ledger serve SECRET                    answers on the port of which SECRET (any text) is the get-port
+ *	ledger serve SECRET [MIB]              answers on the port of which SECRET (any text) is the get-port, and
+ *	                                       writes to so much memory all the time, so that a move freezes long
  *	ledger call SECRET N THREADS [FIRST]   N transactions by each of so many threads, each with a connection of
  *	                                       its own; the server knows the threads by numbers, from FIRST on
  *	ledger pause SECRET SECONDS            one transaction that the server keeps for so long before it answers
@@ -75,6 +76,21 @@ static struct gw *connect_or_die(void)
 	return gw;
 }
 
+/* One byte in each page, without end. */
+static void *keep_dirty(void *arg)
+{
+	size_t mib = (size_t)(uintptr_t)arg;
+	volatile uint8_t *p = xmalloc(mib << 20);
+
+	randombytes_buf((void *)(uintptr_t)p, mib << 20);
+	for (;;) {
+		for (size_t at = 0; at < mib << 20; at += 4096)
+			p[at]++;
+		usleep(10000);
+	}
+	return NULL;
+}
+
 static int serve(const char *secret)
 {
 	static uint64_t last[WRITERS_MAX], total;
@@ -114,6 +130,15 @@ static int serve(const char *secret)
 	gw_close(gw);
 	printf("{\"served\": %lu, \"wrong\": \"%s\"}\n", (unsigned long)total, wrong ? wrong : "");
 	return wrong != NULL;
+}
+
+static int serve_dirty(const char *secret, size_t mib)
+{
+	pthread_t thread;
+
+	if (pthread_create(&thread, NULL, keep_dirty, (void *)(uintptr_t)mib) != 0)
+		return 1;
+	return serve(secret);
 }
 
 struct writer {
@@ -198,6 +223,8 @@ int main(int argc, char **argv)
 		return 1;
 	if (argc == 3 && !strcmp(argv[1], "serve"))
 		return serve(argv[2]);
+	if (argc == 4 && !strcmp(argv[1], "serve"))
+		return serve_dirty(argv[2], strtoul(argv[3], NULL, 0));
 	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "call"))
 		return call(argv[2], strtoull(argv[3], NULL, 0), (unsigned)atoi(argv[4]),
 			    argc == 6 ? (unsigned)atoi(argv[5]) : 0);
@@ -205,7 +232,8 @@ int main(int argc, char **argv)
 		return once(argv[2], PAUSE, strtoul(argv[3], NULL, 0));
 	if (argc == 3 && !strcmp(argv[1], "end"))
 		return once(argv[2], END, 0);
-	fprintf(stderr, "usage: ledger serve SECRET | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | end "
-			"SECRET\n");
+	fprintf(stderr,
+		"usage: ledger serve SECRET [MIB] | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | end "
+		"SECRET\n");
 	return 2;
 }
