@@ -60,8 +60,9 @@ struct link {
 	uint32_t loc;
 	uint32_t cwnd, ssthresh, inflight; /* bytes */
 	uint64_t srtt_us, rttvar_us;
-	uint32_t seq;	  /* of the last fragment sent, over all messages */
-	uint32_t recover; /* losses of fragments up to this one have been answered for */
+	uint64_t base_us[2], base_until_us; /* the shortest round trips of this period and of the last */
+	uint32_t seq;			    /* of the last fragment sent, over all messages */
+	uint32_t recover;		    /* losses of fragments up to this one have been answered for */
 	TAILQ_HEAD(out_queue, out) outs;
 };
 
@@ -171,12 +172,16 @@ void out_credit(struct flip *f, const struct flip_hdr *h, const uint8_t *data, u
 /* flow.c */
 struct link *link_get(struct flip *f, uint32_t loc);
 void link_pump(struct flip *f, struct link *l, uint64_t now_us);
-void link_rtt(struct link *l, uint64_t rtt_us);
+/* The fragment with number `seq` was answered for after so long. */
+void link_rtt(struct link *l, uint32_t seq, uint64_t rtt_us, uint64_t now_us);
 void link_progress(struct link *l, uint32_t bytes);
 /* The fragment with number `seq` was lost on its way. */
 void link_loss(struct flip *f, struct link *l, uint32_t seq);
 void link_timeout(struct flip *f, struct link *l);
-uint64_t link_rto(const struct link *l);
+/* How long to wait for an answer after so many times in vain. */
+uint64_t link_rto(const struct link *l, uint32_t tries);
+/* A fragment is lost when one that left so much later has arrived. */
+uint32_t link_reorder(const struct link *l);
 
 /* in.c */
 void in_unidata(struct flip *f, uint32_t loc, const struct flip_hdr *h, const uint8_t *data, uint64_t now_us);

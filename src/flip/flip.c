@@ -19,7 +19,7 @@ void flip_config_default(struct flip_config *c)
 		.locate_us = 100000,
 		.locate_max_us = FLIP_LOCATE_DEFAULT_US,
 		.reassembly_bytes = 256u << 20,
-		.window = 96 * FLIP_FRAG,
+		.window = 32 * FLIP_FRAG,
 	};
 }
 

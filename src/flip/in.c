@@ -141,7 +141,7 @@ static size_t recent_slot(const struct flip_hdr *h)
 static bool take(struct flip *f, struct in *in, uint32_t loc, const struct flip_hdr *h, const uint8_t *data)
 {
 	uint32_t i = h->offset / h->frag;
-	bool odd = has(in, i) || i != in->next;
+	bool odd = has(in, i) || i != in->next || h->flags & FLIP_F_ASK;
 
 	if (!has(in, i)) {
 		memcpy(in->buf->data + h->offset, data, h->length);

@@ -8,9 +8,10 @@
  * answers with CREDIT packets that name every fragment it has.
  *
  * Each transmission of a fragment gets a number that is unique on the link. A fragment is lost when one that was
- * transmitted more than REORDER later has arrived; this works for retransmissions too, since it goes by
- * transmissions and not by offsets. If no CREDIT comes at all for a retransmission timeout, all that was under way
- * counts as lost.
+ * transmitted more than link_reorder() later has arrived; this works for retransmissions too, since it goes by
+ * transmissions and not by offsets. The first and the last fragment ask for their CREDIT, and so does one that
+ * fills the window: the sender waits then, and the receiver cannot know. If no CREDIT comes at all for a
+ * retransmission timeout, all that was under way counts as lost.
  */
 #include "flip/core.h"
 
@@ -18,8 +19,9 @@
 
 #include "base/util.h"
 
-#define REORDER 16
-#define TRIES_MAX 9u
+#define TRIES_MAX 12u
+/* Fragments between two that ask. */
+#define ASK_EVERY 16u
 
 static void out_fire(struct timer *t, void *ctx, uint64_t now_us);
 
@@ -146,12 +148,14 @@ static void send_frag(struct flip *f, struct out *o, uint32_t i, uint64_t now_us
 	}
 	o->seqs[i] = l->seq;
 	l->inflight += h.length;
-	if (!o->timed_seq) {
+	if (!i || i + 1 == o->n_frags || l->inflight + FLIP_FRAG > l->cwnd || !(l->seq % ASK_EVERY))
+		h.flags |= FLIP_F_ASK;
+	if (!o->timed_seq && h.flags & FLIP_F_ASK) {
 		o->timed_seq = l->seq;
 		o->timed_us = now_us;
 	}
 	if (!timer_armed(&o->timer))
-		timers_arm(&f->timers, &o->timer, now_us + link_rto(l));
+		timers_arm(&f->timers, &o->timer, now_us + link_rto(l, 0));
 	transmit(f, l->loc, &h, &o->data);
 }
 
@@ -236,7 +240,7 @@ static uint32_t ack(struct out *o, uint32_t i, uint64_t now_us)
 		/* A later one's arrival is as good: it was not sent earlier. */
 		if (o->timed_seq && (int32_t)(seq - o->timed_seq) >= 0) {
 			if (seq == o->timed_seq)
-				link_rtt(l, now_us - o->timed_us);
+				link_rtt(l, seq, now_us - o->timed_us, now_us);
 			o->timed_seq = 0;
 		}
 	}
@@ -245,8 +249,10 @@ static uint32_t ack(struct out *o, uint32_t i, uint64_t now_us)
 
 static void find_losses(struct flip *f, struct out *o)
 {
+	uint32_t reorder = link_reorder(o->link);
+
 	for (uint32_t i = o->first_unacked; i < o->next_new; i++) {
-		if (!o->seqs[i] || (int32_t)(o->top_seq - o->seqs[i]) <= REORDER)
+		if (!o->seqs[i] || (int32_t)(o->top_seq - o->seqs[i]) <= (int32_t)reorder)
 			continue;
 		o->link->inflight -= frag_len(o, i);
 		link_loss(f, o->link, o->seqs[i]);
@@ -275,7 +281,7 @@ void out_credit(struct flip *f, const struct flip_hdr *h, const uint8_t *data, u
 	if (news) {
 		o->tries = 0;
 		link_progress(o->link, news);
-		timers_arm(&f->timers, &o->timer, now_us + link_rto(o->link));
+		timers_arm(&f->timers, &o->timer, now_us + link_rto(o->link, 0));
 	}
 	find_losses(f, o);
 	link_pump(f, o->link, now_us);
@@ -305,7 +311,7 @@ static void out_fire(struct timer *t, void *ctx, uint64_t now_us)
 	o->timed_seq = 0;
 	o->top_seq = l->seq;
 	link_timeout(f, l);
-	timers_arm(&f->timers, t, now_us + (link_rto(l) << MIN(o->tries, 6u)));
+	timers_arm(&f->timers, t, now_us + link_rto(l, o->tries));
 	link_pump(f, l, now_us);
 }
 

@@ -17,7 +17,7 @@
  *   flipd.
  * - HEREIS: src is at the sender (FLIP_F_PORT: it serves the port in the data). An answer echoes messid; an
  *   announcement (FLIP_F_ANNOUNCE) was not asked for.
- * - UNIDATA: data from src to dst.
+ * - UNIDATA: data from src to dst. With FLIP_F_ASK its arrival is answered with a CREDIT if it is a fragment.
  * - NOTHERE: with FLIP_F_LOCATE, "not here" to a LOCATE that asked for such answers; else a UNIDATA packet comes
  *   back, its header (src and dst swapped) without its data.
  * - BUSY: as NOTHERE, but the address is here and is being migrated; try again soon.
@@ -61,6 +61,7 @@ enum flip_flag {
 	FLIP_F_ANSWER = 0x02,	/* LOCATE: say so too if it is not here */
 	FLIP_F_LOCATE = 0x04,	/* NOTHERE, BUSY: answers a LOCATE */
 	FLIP_F_ANNOUNCE = 0x08, /* HEREIS: nobody asked */
+	FLIP_F_ASK = 0x10,	/* UNIDATA: a CREDIT at once, please */
 };
 
 struct flip_hdr {
