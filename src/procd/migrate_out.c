@@ -320,6 +320,19 @@ static void on_failed(struct migration_out *m, const Godwit__Mover__Failed *f)
 	out_fail(m, f->code ? f->code : -EIO, "%s: %s", migrate_stages[m->stage].name, f->text);
 }
 
+/* The job may have grown since the check stage, which the time that a move gets goes by. */
+static void on_progress(struct migration_out *m, const Godwit__Mover__Progress *progress)
+{
+	m->progress_bytes = progress->bytes;
+	if (progress->total)
+		m->progress_total = progress->total;
+	if (m->stage == STAGE_MOVE && !m->failing && progress->bytes > m->bytes) {
+		m->bytes = progress->bytes;
+		out_arm(m, migrate_stages[m->stage].deadline_ms(m));
+	}
+	out_tell_watchers(m);
+}
+
 static void on_message(void *arg, const mover_message *msg)
 {
 	struct migration_out *m = arg;
@@ -331,10 +344,7 @@ static void on_message(void *arg, const mover_message *msg)
 		on_failed(m, msg->failed);
 		break;
 	case MOVER_KIND(PROGRESS):
-		m->progress_bytes = msg->progress->bytes;
-		if (msg->progress->total)
-			m->progress_total = msg->progress->total;
-		out_tell_watchers(m);
+		on_progress(m, msg->progress);
 		break;
 	case MOVER_KIND(CHECKED):
 	case MOVER_KIND(PREPARED):
