@@ -65,6 +65,10 @@ static json_t *endpoint_json(const struct gwc_row *r)
 	json_object_set_new(o, "uid", r->uid == (uid_t)-1 ? json_null() : json_integer(r->uid));
 	json_object_set_new(o, "ports", json_integer(r->ports));
 	json_object_set_new(o, "calling", json_integer(r->calling));
+	json_object_set_new(o, "locating", json_integer(r->locating));
+	json_object_set_new(o, "waiting", json_integer(r->waiting));
+	json_object_set_new(o, "sending", json_integer(r->sending));
+	json_object_set_new(o, "unread", json_integer(r->unread));
 	json_object_set_new(o, "serving", json_integer(r->held));
 	json_object_set_new(o, "answered", json_integer(r->replied));
 	json_object_set_new(o, "clients", json_integer(r->clients));

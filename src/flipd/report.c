@@ -3,8 +3,10 @@
 #include "flipd/conn.h"
 
 #include <arpa/inet.h>
+#include <linux/sockios.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 
 #include "base/util.h"
 #include "base/wire.h"
@@ -136,6 +138,17 @@ static void begin_row(struct table *t, enum frame_row kind)
 	wire_put_u8(&t->w, kind);
 }
 
+/* Bytes for its program that the program has not read: in our queue, and in the socket's (SIOCOUTQ counts what the
+ * other end of a stream has not read, and the kernel's bookkeeping with it). */
+static uint32_t unread(const struct conn *c)
+{
+	int in_socket = 0;
+
+	if (ioctl(c->fd, SIOCOUTQ, &in_socket) < 0)
+		in_socket = 0;
+	return (uint32_t)(c->out_bytes + (size_t)in_socket);
+}
+
 static void put_endpoint(void *ctx, const struct rpc_ep_info *info)
 {
 	const struct conn *owner = info->owner;
@@ -154,6 +167,10 @@ static void put_endpoint(void *ctx, const struct rpc_ep_info *info)
 	wire_put_u32(&t->w, info->calling);
 	wire_put_u32(&t->w, info->clients);
 	wire_put_u32(&t->w, info->ports);
+	wire_put_u32(&t->w, info->locating);
+	wire_put_u32(&t->w, info->waiting);
+	wire_put_u32(&t->w, info->sending);
+	wire_put_u32(&t->w, owner ? unread(owner) : 0);
 }
 
 /* Whoever knows a port may use it, so they are nobody's but their owner's. */

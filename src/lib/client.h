@@ -98,6 +98,8 @@ struct gwc_row {
 	bool busy, ghost;		  /* ... being moved; gone, and still owing something */
 	uint32_t held, replied;		  /* ... requests that its program has; replies not acknowledged */
 	uint32_t calling, clients, ports; /* ... transactions under way; clients it remembers; ports it serves */
+	uint32_t locating, waiting;	  /* ... of the transactions: without a server yet; known to be served */
+	uint32_t sending, unread;	  /* ... long messages on their way; bytes that its program has not read */
 };
 
 /* A packet that left or arrived. */

@@ -96,6 +96,7 @@ enum { FRAME_HOST_SELF = 1, FRAME_HOST_ALIVE = 2 };
  * Payload of DONE to TABLE, row by row: kind (1), then
  *	endpoint  address (8) incarnation (4) number (4) uid (4) flags (1: 1 busy, 2 ghost)
  *		  held (4) replied (4) calling (4) clients (4) ports (4)
+ *		  locating (4) waiting (4) sending (4) unread (4)
  *	port	  port (16) address (8) here (1)
  *	route	  address (8) incarnation (4) host (1 + n)
  * Root sees all, others their own endpoints and ports.

@@ -84,6 +84,10 @@ static bool get_row(struct wire_in *w, struct gwc_row *r)
 		r->calling = wire_get_u32(w);
 		r->clients = wire_get_u32(w);
 		r->ports = wire_get_u32(w);
+		r->locating = wire_get_u32(w);
+		r->waiting = wire_get_u32(w);
+		r->sending = wire_get_u32(w);
+		r->unread = wire_get_u32(w);
 		return !w->bad;
 	case GWC_ROW_PORT:
 		wire_get_bytes(w, r->port.bytes, GW_PORT_LEN);

@@ -120,6 +120,9 @@ struct rpc_ep_info {
 	flip_addr addr;
 	bool busy, ghost; /* being moved; gone, and still owing something */
 	unsigned held, replied, calling, clients, ports;
+	/* Of `calling`: no server is known yet; the server has it. Of both sides: longer messages that are on
+	 * their way. */
+	unsigned locating, waiting, sending;
 };
 void rpc_each_ep(struct rpc *r, void (*fn)(void *ctx, const struct rpc_ep_info *info), void *ctx);
 void rpc_each_port(struct rpc *r,

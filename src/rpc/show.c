@@ -4,7 +4,7 @@
 
 #include "base/util.h"
 
-static struct rpc_ep_info info_of(const struct rpc_ep *ep)
+static struct rpc_ep_info info_of(struct rpc *r, const struct rpc_ep *ep)
 {
 	struct rpc_ep_info info = {
 		.owner = ep->owner,
@@ -18,10 +18,20 @@ static struct rpc_ep_info info_of(const struct rpc_ep *ep)
 		.clients = ep->clients.n,
 		.ports = ep->n_ports,
 	};
+	const struct client *c;
 	const struct trans *t;
+	const struct serve *s;
 
-	TAILQ_FOREACH (t, &ep->trans, by_tid)
+	TAILQ_FOREACH (t, &ep->trans, by_tid) {
 		info.calling++;
+		info.locating += t->state == TRANS_LOCATE;
+		info.waiting += t->state == TRANS_WAIT;
+		info.sending += t->messid && flip_sending(r->flip, ep->flip, t->messid);
+	}
+	TAILQ_FOREACH (c, &ep->client_lru, lru) {
+		LIST_FOREACH (s, &c->serves, list)
+			info.sending += s->messid && flip_sending(r->flip, ep->flip, s->messid);
+	}
 	return info;
 }
 
@@ -30,7 +40,7 @@ void rpc_each_ep(struct rpc *r, void (*fn)(void *ctx, const struct rpc_ep_info *
 	const struct rpc_ep *ep;
 
 	LIST_FOREACH (ep, &r->eps, list) {
-		struct rpc_ep_info info = info_of(ep);
+		struct rpc_ep_info info = info_of(r, ep);
 
 		fn(ctx, &info);
 	}

@@ -7,6 +7,8 @@
  *	ledger call SECRET N THREADS [FIRST]   N transactions by each of so many threads, each with a connection of
  *	                                       its own; the server knows the threads by numbers, from FIRST on
  *	ledger pause SECRET SECONDS            one transaction that the server keeps for so long before it answers
+ *	ledger long SECRET N                   a megabyte that depends on N, there and back; says how many such
+ *	                                       calls the server has had
  *	ledger end SECRET                      the server says how many there were, and ends
  *
  * A line of JSON at the end; exit status 0 if all was as it must be.
@@ -26,7 +28,7 @@
 #define LONG_BYTES 20000u
 #define HUGE_BYTES (1u << 20)
 
-enum command { APPEND = 1, PAUSE, END };
+enum command { APPEND = 1, PAUSE, END, ECHO };
 
 static struct gw_port get_port(const char *secret)
 {
@@ -93,7 +95,7 @@ static void *keep_dirty(void *arg)
 
 static int serve(const char *secret)
 {
-	static uint64_t last[WRITERS_MAX], total;
+	static uint64_t last[WRITERS_MAX], total, echoes;
 	uint8_t *buf = xmalloc(HUGE_BYTES);
 	struct gw *gw = connect_or_die();
 	const char *wrong = NULL;
@@ -114,6 +116,8 @@ static int serve(const char *secret)
 				 !is_filled(buf, hdr.extra, hdr.offset, (size_t)n))
 				wrong = "damaged";
 			rep.extra = ++total;
+		} else if (hdr.command == ECHO) {
+			rep.extra = ++echoes;
 		} else if (hdr.command == PAUSE) {
 			sleep((unsigned)hdr.extra);
 			n = 0;
@@ -217,6 +221,26 @@ static int once(const char *secret, enum command command, unsigned long extra)
 	return n < 0 || rep.command != GW_OK || rep.offset != 77;
 }
 
+static int call_long(const char *secret, uint64_t n)
+{
+	uint8_t *out = xmalloc(HUGE_BYTES), *in = xmalloc(HUGE_BYTES);
+	struct gw_hdr req = { .port = put_port(secret), .command = ECHO, .offset = n }, rep = { 0 };
+	struct gw *gw = connect_or_die();
+	bool good;
+	ssize_t len;
+
+	fill(out, 0, n, HUGE_BYTES);
+	len = gw_trans(gw, &req, out, HUGE_BYTES, &rep, in, HUGE_BYTES);
+	gw_close(gw);
+	good = len == (ssize_t)HUGE_BYTES && rep.command == GW_OK && rep.offset == n &&
+	       !memcmp(out, in, HUGE_BYTES);
+	printf("{\"status\": \"%s\", \"calls\": %lu}\n",
+	       good ? "done" : gw_strerror(len < 0 ? (int)len : rep.command), (unsigned long)rep.extra);
+	free(out);
+	free(in);
+	return !good;
+}
+
 int main(int argc, char **argv)
 {
 	if (sodium_init() < 0)
@@ -230,10 +254,12 @@ int main(int argc, char **argv)
 			    argc == 6 ? (unsigned)atoi(argv[5]) : 0);
 	if (argc == 4 && !strcmp(argv[1], "pause"))
 		return once(argv[2], PAUSE, strtoul(argv[3], NULL, 0));
+	if (argc == 4 && !strcmp(argv[1], "long"))
+		return call_long(argv[2], strtoull(argv[3], NULL, 0));
 	if (argc == 3 && !strcmp(argv[1], "end"))
 		return once(argv[2], END, 0);
 	fprintf(stderr,
-		"usage: ledger serve SECRET [MIB] | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | end "
-		"SECRET\n");
+		"usage: ledger serve SECRET [MIB] | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | "
+		"long SECRET N | end SECRET\n");
 	return 2;
 }
