@@ -58,6 +58,9 @@ struct upcall {
 /* A path to one location: flow.c. */
 struct link {
 	uint32_t loc;
+	uint32_t frag;	   /* as of the last message */
+	uint32_t frag_max; /* what came through when longer ones did not; 0 = no such thing */
+	uint64_t frag_max_until_us;
 	uint32_t cwnd, ssthresh, inflight; /* bytes */
 	uint64_t srtt_us, rttvar_us;
 	uint64_t base_us[2], base_until_us; /* the shortest round trips of this period and of the last */
@@ -77,8 +80,9 @@ struct out {
 	flip_addr src, dst;
 	uint32_t src_inc, messid;
 	struct flip_data data;
-	uint32_t total, n_frags;
+	uint32_t total;
 	/* Only with a link. */
+	uint32_t frag, n_frags; /* as the path was when the message began */
 	uint32_t n_acked, next_new, tries, first_unacked;
 	uint32_t n_lost;    /* fragments to send again */
 	uint32_t top_seq;   /* the highest seq of a fragment that has arrived */
@@ -170,7 +174,12 @@ void out_fail(struct flip *f, struct out *o, enum flip_why why, bool certain);
 void out_credit(struct flip *f, const struct flip_hdr *h, const uint8_t *data, uint64_t now_us);
 
 /* flow.c */
+/* The path to a location, as it is now. */
 struct link *link_get(struct flip *f, uint32_t loc);
+/* Data bytes that a packet to a location may have. */
+uint32_t link_frag(const struct flip *f, uint32_t loc);
+/* Fragments of this length vanish on that path: shorter ones from now on, false if there are none. */
+bool link_narrow(struct flip *f, struct link *l, uint32_t frag);
 void link_pump(struct flip *f, struct link *l, uint64_t now_us);
 /* The fragment with number `seq` was answered for after so long. */
 void link_rtt(struct link *l, uint32_t seq, uint64_t rtt_us, uint64_t now_us);

@@ -85,6 +85,9 @@ enum flip_here { FLIP_NOT_HERE, FLIP_IS_HERE, FLIP_HERE_BUSY };
 struct flip_ops {
 	/* Sends a packet to a location; may drop it. Called at any time. */
 	void (*transmit)(void *ctx, uint32_t loc, const struct iovec *iov, int n);
+	/* Data bytes that a packet to a location may have so that the path carries it in one frame; FLIP_FRAG if
+	 * NULL. Called at any time. */
+	uint32_t (*frag)(void *ctx, uint32_t loc);
 	void (*deliver)(void *ctx, struct flip_ep *ep, const struct flip_delivery *d);
 	void (*notdeliver)(void *ctx, struct flip_ep *ep, const struct flip_failure *f);
 	/* A one-fragment message for an endpoint that is not up: does it concern something that is still owed?

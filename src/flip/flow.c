@@ -20,9 +20,10 @@
 
 #include "base/util.h"
 
-#define CWND_MIN (4 * FLIP_FRAG)
+/* Fragments. */
+#define CWND_MIN 4u
 #define CWND_MAX (2u << 20)
-#define DELAY_MIN (8 * FLIP_FRAG)
+#define DELAY_MIN 8u
 #define TARGET_US 15000u
 #define BASE_PERIOD_US 10000000u
 #define RTO_MIN_US 30000
@@ -31,19 +32,53 @@
 #define RTO_MAX_US 1000000
 #define REORDER_MIN 3u
 #define REORDER_MAX 16u
+/* What a path that swallows long packets without a word is tried with: Ethernet, tunnels in it, what IPv6
+ * promises. */
+static const uint32_t narrower[] = { FLIP_FRAG, 1140, 480 };
+/* For how long it is believed to do so. */
+#define NARROW_US 600000000u
 
-struct link *link_get(struct flip *f, uint32_t loc)
+uint32_t link_frag(const struct flip *f, uint32_t loc)
 {
-	struct link *l = f->links[loc];
+	uint32_t frag = f->ops->frag ? f->ops->frag(f->ctx, loc) : FLIP_FRAG;
+	const struct link *l = loc < FLIP_LOCS_MAX ? f->links[loc] : NULL;
 
-	if (l)
-		return l;
+	if (l && l->frag_max && f->now_us < l->frag_max_until_us)
+		frag = MIN(frag, l->frag_max);
+	return MIN(MAX(frag, (uint32_t)FLIP_FRAG_MIN), (uint32_t)FLIP_FRAG_MAX);
+}
+
+bool link_narrow(struct flip *f, struct link *l, uint32_t frag)
+{
+	for (size_t i = 0; i < ARRAY_LEN(narrower); i++) {
+		if (narrower[i] >= frag)
+			continue;
+		l->frag_max = narrower[i];
+		l->frag_max_until_us = f->now_us + NARROW_US;
+		return true;
+	}
+	return false;
+}
+
+static struct link *link_new(struct flip *f, uint32_t loc)
+{
+	struct link *l;
+
 	l = f->links[loc] = xcalloc(1, sizeof(*l));
 	l->loc = loc;
 	l->cwnd = f->config.window;
 	l->ssthresh = CWND_MAX;
 	l->base_us[0] = l->base_us[1] = UINT64_MAX;
 	TAILQ_INIT(&l->outs);
+	return l;
+}
+
+struct link *link_get(struct flip *f, uint32_t loc)
+{
+	struct link *l = f->links[loc] ? f->links[loc] : link_new(f, loc);
+
+	l->frag = link_frag(f, loc);
+	l->cwnd = MAX(l->cwnd, CWND_MIN * l->frag);
 	return l;
 }
 
@@ -64,10 +99,10 @@ static void yield_to_queue(struct link *l, uint32_t seq, uint64_t rtt_us, uint64
 {
 	uint32_t cwnd = (uint32_t)(l->cwnd * wanted_us / rtt_us);
 
-	if (l->cwnd <= DELAY_MIN || (int32_t)(seq - l->recover) <= 0)
+	if (l->cwnd <= DELAY_MIN * l->frag || (int32_t)(seq - l->recover) <= 0)
 		return;
 	l->recover = l->seq;
-	l->cwnd = MAX(MAX(cwnd, l->cwnd / 2), (uint32_t)DELAY_MIN);
+	l->cwnd = MAX(MAX(cwnd, l->cwnd / 2), DELAY_MIN * l->frag);
 	l->ssthresh = l->cwnd;
 }
 
@@ -96,7 +131,7 @@ uint64_t link_rto(const struct link *l, uint32_t tries)
 
 uint32_t link_reorder(const struct link *l)
 {
-	return MAX(MIN(l->cwnd / FLIP_FRAG / 2, REORDER_MAX), REORDER_MIN);
+	return MAX(MIN(l->cwnd / l->frag / 2, REORDER_MAX), REORDER_MIN);
 }
 
 void link_progress(struct link *l, uint32_t bytes)
@@ -106,7 +141,7 @@ void link_progress(struct link *l, uint32_t bytes)
 	if (l->cwnd < l->ssthresh)
 		l->cwnd += bytes;
 	else
-		l->cwnd += (uint32_t)((uint64_t)FLIP_FRAG * bytes / l->cwnd);
+		l->cwnd += (uint32_t)((uint64_t)l->frag * bytes / l->cwnd);
 	l->cwnd = MIN(l->cwnd, CWND_MAX);
 }
 
@@ -117,14 +152,14 @@ void link_loss(struct flip *f, struct link *l, uint32_t seq)
 	if ((int32_t)(seq - l->recover) <= 0)
 		return;
 	l->recover = l->seq;
-	l->ssthresh = MAX(l->cwnd / 2, (uint32_t)CWND_MIN);
+	l->ssthresh = MAX(l->cwnd / 2, CWND_MIN * l->frag);
 	l->cwnd = l->ssthresh;
 }
 
 void link_timeout(struct flip *f, struct link *l)
 {
 	(void)f;
-	l->ssthresh = MAX(l->cwnd / 2, (uint32_t)CWND_MIN);
-	l->cwnd = CWND_MIN;
+	l->ssthresh = MAX(l->cwnd / 2, CWND_MIN * l->frag);
+	l->cwnd = CWND_MIN * l->frag;
 	l->recover = l->seq;
 }

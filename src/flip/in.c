@@ -167,6 +167,11 @@ static void fragment(struct flip *f, uint32_t loc, const struct flip_hdr *h, con
 		credit(f, loc, h, f->recent[slot].n_frags, NULL);
 		return;
 	}
+	/* Its sender found them too long for the path, and began anew. */
+	if (in && h->frag < in->frag && h->total == in->total) {
+		in_free(f, in);
+		in = NULL;
+	}
 	if (!in)
 		in = in_new(f, h);
 	if (!in || in->total != h->total || in->frag != h->frag) {

@@ -20,6 +20,8 @@
 #include "base/util.h"
 
 #define TRIES_MAX 12u
+/* In vain, until fragments are made shorter. */
+#define SHORTEN_TRIES 2u
 /* Fragments between two that ask. */
 #define ASK_EVERY 16u
 
@@ -38,7 +40,6 @@ static struct out *out_new(struct flip *f, const struct flip_ep *ep, flip_addr d
 	o->data = *d;
 	buf_ref(d->body);
 	o->total = (uint32_t)(d->head_len + d->len);
-	o->n_frags = o->total ? (o->total + FLIP_FRAG - 1) / FLIP_FRAG : 1;
 	o->timer.fire = out_fire;
 	htab_add(&f->outs, &o->node, message_hash(o->src, 0, messid));
 	return o;
@@ -59,7 +60,15 @@ struct out *out_find(struct flip *f, flip_addr src, uint32_t messid)
 
 static uint32_t frag_len(const struct out *o, uint32_t i)
 {
-	return i + 1 < o->n_frags ? FLIP_FRAG : o->total - i * FLIP_FRAG;
+	return i + 1 < o->n_frags ? o->frag : o->total - i * o->frag;
+}
+
+/* A message of one fragment is not acknowledged: one that is longer than every path can be expected to carry
+ * becomes two, so that it is noticed if they do not arrive. */
+static void divide(struct out *o, uint32_t frag)
+{
+	o->frag = o->total > FLIP_FRAG && o->total <= frag ? (o->total + 1) / 2 : frag;
+	o->n_frags = o->total ? (o->total + o->frag - 1) / o->frag : 1;
 }
 
 void out_free(struct flip *f, struct out *o)
@@ -115,12 +124,12 @@ static void transmit(struct flip *f, uint32_t loc, struct flip_hdr *h, const str
 }
 
 static struct flip_hdr data_hdr(struct flip *f, flip_addr src, uint32_t src_inc, flip_addr dst, uint32_t messid,
-				uint32_t total)
+				uint32_t total, uint32_t frag)
 {
 	return (struct flip_hdr) {
 		.type = FLIP_UNIDATA,
 		.hops_max = 1,
-		.frag = FLIP_FRAG,
+		.frag = (uint16_t)frag,
 		.src = src,
 		.dst = dst,
 		.src_inc = src_inc,
@@ -132,10 +141,10 @@ static struct flip_hdr data_hdr(struct flip *f, flip_addr src, uint32_t src_inc,
 
 static void send_frag(struct flip *f, struct out *o, uint32_t i, uint64_t now_us)
 {
-	struct flip_hdr h = data_hdr(f, o->src, o->src_inc, o->dst, o->messid, o->total);
+	struct flip_hdr h = data_hdr(f, o->src, o->src_inc, o->dst, o->messid, o->total, o->frag);
 	struct link *l = o->link;
 
-	h.offset = i * FLIP_FRAG;
+	h.offset = i * o->frag;
 	h.length = frag_len(o, i);
 	if (!++l->seq)
 		l->seq = 1;
@@ -148,7 +157,7 @@ static void send_frag(struct flip *f, struct out *o, uint32_t i, uint64_t now_us
 	}
 	o->seqs[i] = l->seq;
 	l->inflight += h.length;
-	if (!i || i + 1 == o->n_frags || l->inflight + FLIP_FRAG > l->cwnd || !(l->seq % ASK_EVERY))
+	if (!i || i + 1 == o->n_frags || l->inflight + o->frag > l->cwnd || !(l->seq % ASK_EVERY))
 		h.flags |= FLIP_F_ASK;
 	if (!o->timed_seq && h.flags & FLIP_F_ASK) {
 		o->timed_seq = l->seq;
@@ -183,7 +192,8 @@ void link_pump(struct flip *f, struct link *l, uint64_t now_us)
 	while ((o = TAILQ_FIRST(&l->outs)) && o != stop) {
 		unsigned sent = 0;
 
-		for (; sent < 32 && l->inflight + FLIP_FRAG <= l->cwnd; sent++) {
+		/* One always may: a message that began when fragments were longer. */
+		for (; sent < 32 && (!l->inflight || l->inflight + o->frag <= l->cwnd); sent++) {
 			uint32_t i = next_frag(o);
 
 			if (i == o->n_frags)
@@ -205,8 +215,9 @@ void out_start(struct flip *f, struct out *o, uint32_t loc, uint64_t now_us)
 {
 	struct flip_hdr h;
 
+	divide(o, link_frag(f, loc));
 	if (o->n_frags == 1) {
-		h = data_hdr(f, o->src, o->src_inc, o->dst, o->messid, o->total);
+		h = data_hdr(f, o->src, o->src_inc, o->dst, o->messid, o->total, o->frag);
 		h.length = o->total;
 		transmit(f, loc, &h, &o->data);
 		out_free(f, o);
@@ -289,6 +300,32 @@ void out_credit(struct flip *f, const struct flip_hdr *h, const uint8_t *data, u
 		out_free(f, o);
 }
 
+static void forget_flight(struct out *o)
+{
+	for (uint32_t i = o->first_unacked; i < o->next_new; i++) {
+		if (!o->seqs[i])
+			continue;
+		o->link->inflight -= frag_len(o, i);
+		o->seqs[i] = 0;
+		o->n_lost++;
+	}
+}
+
+/* No fragment of full length has arrived in several tries: perhaps they are too long for something on the way that
+ * does not say so. The receiver has nothing but the last one, and gives that up for shorter ones. */
+static void shorten(struct flip *f, struct out *o)
+{
+	if (o->n_acked > is_acked(o, o->n_frags - 1) || o->tries < SHORTEN_TRIES ||
+	    !link_narrow(f, o->link, o->frag))
+		return;
+	free(o->seqs);
+	free(o->acked);
+	divide(o, link_get(f, o->link->loc)->frag);
+	o->seqs = xcalloc(o->n_frags, sizeof(*o->seqs));
+	o->acked = xcalloc((o->n_frags + 7) / 8, 1);
+	o->next_new = o->first_unacked = o->n_lost = o->n_acked = 0;
+}
+
 /* Nothing was heard of a message for a retransmission timeout. */
 static void out_fire(struct timer *t, void *ctx, uint64_t now_us)
 {
@@ -301,13 +338,9 @@ static void out_fire(struct timer *t, void *ctx, uint64_t now_us)
 		out_fail(f, o, FLIP_WHY_TIMEOUT, false);
 		return;
 	}
-	for (uint32_t i = o->first_unacked; i < o->next_new; i++) {
-		if (!o->seqs[i])
-			continue;
-		l->inflight -= frag_len(o, i);
-		o->seqs[i] = 0;
-		o->n_lost++;
-	}
+	f->now_us = now_us;
+	forget_flight(o);
+	shorten(f, o);
 	o->timed_seq = 0;
 	o->top_seq = l->seq;
 	link_timeout(f, l);
@@ -336,8 +369,9 @@ uint32_t flip_send(struct flip *f, struct flip_ep *ep, flip_addr dst, uint32_t l
 
 		loc = route ? route->loc : FLIP_LOC_NONE;
 	}
-	if (loc != FLIP_LOC_NONE && d->head_len + d->len <= FLIP_FRAG) {
-		struct flip_hdr h = data_hdr(f, ep->addr, ep->inc, dst, messid, (uint32_t)(d->head_len + d->len));
+	if (loc != FLIP_LOC_NONE && d->head_len + d->len <= MIN(link_frag(f, loc), (uint32_t)FLIP_FRAG)) {
+		struct flip_hdr h = data_hdr(f, ep->addr, ep->inc, dst, messid, (uint32_t)(d->head_len + d->len),
+					     link_frag(f, loc));
 
 		h.length = h.total;
 		transmit(f, loc, &h, d);

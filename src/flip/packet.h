@@ -34,7 +34,7 @@
 
 #define FLIP_VERSION 1
 #define FLIP_HDR_LEN 48
-/* Data bytes in a fragment that this host sends: with FLIP's and the seal's headers it fits 1500-byte frames. */
+/* Data bytes in a fragment where nothing is known of the path: with all headers it fits 1500-byte frames. */
 #define FLIP_FRAG 1360
 #define FLIP_FRAG_MIN 256
 #define FLIP_FRAG_MAX 8192

@@ -41,7 +41,13 @@ struct net {
 	size_t n_ifs;
 	struct sockaddr_in peers[NET_PEERS_MAX];
 	size_t n_peers;
-	struct in_addr only; /* the interface with this address only, if not 0 */
+	/* Connected to one address after the other: the kernel says how long a packet its path carries. */
+	int path_fd;
+	struct path {
+		uint32_t frag;
+		uint64_t until_us;
+	} paths[PEERS_MAX + 1]; /* by location */
+	struct in_addr only;	/* the interface with this address only, if not 0 */
 	/* Datagrams of one length for one address, not sent yet. */
 	struct sockaddr_in to;
 	uint8_t batch[NET_BATCH + PEER_DATAGRAM_MAX];
@@ -113,6 +119,8 @@ void net_start(struct flipd *d);
 void net_scan(struct flipd *d);
 /* Queues a datagram for an address, or for everybody (NULL). */
 void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data, size_t len);
+/* Data bytes that a FLIP packet to a location may have so that its datagram needs no more than one frame. */
+uint32_t net_frag(struct flipd *d, uint32_t loc);
 void net_flush(struct flipd *d);
 void net_close(struct flipd *d);
 
@@ -167,7 +175,8 @@ bool ports_may_serve(struct flipd *d, uint32_t loc, const struct gw_port *port);
 bool ports_is_lie(struct flipd *d, uint32_t loc, const uint8_t *packet, size_t len);
 
 /* Gives up the file system for the empty directory `root` (NULL: may go on reading files), root for `godwit` or
- * nobody, all capabilities, and every system call that is not needed from here on. */
-int sandbox_enter(const char *root, struct err *e) must_check;
+ * nobody, all capabilities, and every system call that is not needed from here on; connects nothing but `connects`
+ * (-1: nothing at all). */
+int sandbox_enter(const char *root, int connects, struct err *e) must_check;
 
 #endif

@@ -76,6 +76,11 @@ static void on_transmit(void *ctx, uint32_t loc, const struct iovec *iov, int n)
 	peers_send(d->peers, loc, iov, n, now_us());
 }
 
+static uint32_t on_frag(void *ctx, uint32_t loc)
+{
+	return net_frag(ctx, loc);
+}
+
 static void on_datagram(void *ctx, const struct sockaddr_in *to, const uint8_t *data, size_t len)
 {
 	net_send(ctx, to, data, len);
@@ -134,6 +139,7 @@ static void on_alive(void *ctx, uint32_t loc, bool alive, uint64_t now)
 
 static const struct rpc_ops rpc_ops = {
 	.transmit = on_transmit,
+	.frag = on_frag,
 	.room = local_room,
 	.request = local_request,
 	.reply = local_reply,
@@ -321,7 +327,7 @@ static int start(struct flipd *d, struct err *e)
 	net_start(d);
 	local_start(d);
 	d->empty = xasprintf("%s/empty", d->run);
-	return sandbox_enter(d->empty, e);
+	return sandbox_enter(d->empty, d->net.path_fd, e);
 }
 
 int main(int argc, char **argv)

@@ -59,6 +59,38 @@ void net_scan(struct flipd *d)
 	}
 }
 
+/* What a datagram has beside a packet's data: IP, UDP, our header, the seal, FLIP's header. */
+#define HEADERS (20u + 8u + PEER_DATA_HDR + SEAL_TAG_LEN + FLIP_HDR_LEN)
+/* How long an answer is good: a path that has become narrower costs fragments of IP's until then. */
+#define PATH_US 1000000u
+
+/* IP_MTU of a socket that is connected is the path's, as far as the kernel has found it (RFC 1191). */
+static uint32_t path_frag(const struct net *net, const struct sockaddr_in *to)
+{
+	socklen_t len = sizeof(int);
+	int mtu = 0;
+
+	if (connect(net->path_fd, (const struct sockaddr *)to, sizeof(*to)) < 0 ||
+	    getsockopt(net->path_fd, IPPROTO_IP, IP_MTU, &mtu, &len) < 0 || mtu < (int)(HEADERS + FLIP_FRAG_MIN))
+		return FLIP_FRAG_MIN;
+	return MIN((uint32_t)mtu - HEADERS, (uint32_t)FLIP_FRAG_MAX);
+}
+
+uint32_t net_frag(struct flipd *d, uint32_t loc)
+{
+	struct path *path = loc && loc <= PEERS_MAX ? &d->net.paths[loc] : NULL;
+	uint64_t now = now_us();
+	struct peer_info peer;
+
+	if (!path || !peers_info(d->peers, loc, &peer) || !peer.addr.sin_port)
+		return FLIP_FRAG;
+	if (now >= path->until_us) {
+		path->frag = path_frag(&d->net, &peer.addr);
+		path->until_us = now + PATH_US;
+	}
+	return path->frag;
+}
+
 static int set(int fd, int level, int name, int value)
 {
 	return setsockopt(fd, level, name, &value, sizeof(value));
@@ -89,7 +121,7 @@ int net_open(struct flipd *d, struct err *e)
 	struct net *net = &d->net;
 	int fd, err;
 
-	net->fd = -EBADF;
+	net->fd = net->path_fd = -EBADF;
 	err = read_peers(d, e);
 	if (err)
 		return err;
@@ -109,12 +141,15 @@ int net_open(struct flipd *d, struct err *e)
 	net->gso = set(fd, IPPROTO_UDP, UDP_SEGMENT, 0) == 0;
 	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
 		return err_errno(e, "UDP port %d", FLIPD_PORT);
+	net->path_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (net->path_fd < 0)
+		return err_errno(e, "socket");
 	net_scan(d);
 	return 0;
 }
 
-static void send_now(struct flipd *d, const struct sockaddr_in *to, int ifindex, const uint8_t *data, size_t len,
-		     size_t piece)
+static int send_now(struct flipd *d, const struct sockaddr_in *to, int ifindex, const uint8_t *data, size_t len,
+		    size_t piece)
 {
 	union {
 		char bytes[CMSG_SPACE(sizeof(struct in_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
@@ -144,9 +179,31 @@ static void send_now(struct flipd *d, const struct sockaddr_in *to, int ifindex,
 		m.msg_control = control.bytes;
 		m.msg_controllen = CMSG_SPACE(sizeof(size));
 	}
-	/* What does not go now is lost, like anything on a network. */
-	if (sendmsg(d->net.fd, &m, 0) < 0)
+	return sendmsg(d->net.fd, &m, 0) < 0 ? -errno : 0;
+}
+
+/* What does not go now is lost, like anything on a network. */
+static void send_or_lose(struct flipd *d, const struct sockaddr_in *to, int ifindex, const uint8_t *data,
+			 size_t len)
+{
+	if (send_now(d, to, ifindex, data, len, 0) < 0)
 		d->net.send_errors++;
+}
+
+/* True unless the pieces must be sent one by one. */
+static bool send_split(struct flipd *d)
+{
+	struct net *net = &d->net;
+	int err = send_now(d, &net->to, 0, net->batch, net->batch_len, net->piece);
+
+	/* The path has become too narrow for a piece: those the kernel splits cannot be fragmented by IP as well,
+	 * and others can. (-EMSGSIZE since Linux 6.1, -EINVAL before.) */
+	if (err == -EMSGSIZE || err == -EINVAL) {
+		memset(net->paths, 0, sizeof(net->paths)); /* ask anew, whoever it was */
+		return false;
+	}
+	net->send_errors += err < 0;
+	return true;
 }
 
 void net_flush(struct flipd *d)
@@ -155,11 +212,9 @@ void net_flush(struct flipd *d)
 
 	if (!net->batch_len)
 		return;
-	if (net->gso || net->batch_n == 1) {
-		send_now(d, &net->to, 0, net->batch, net->batch_len, net->piece);
-	} else {
+	if (!net->gso || net->batch_n == 1 || !send_split(d)) {
 		for (size_t at = 0; at < net->batch_len; at += net->piece)
-			send_now(d, &net->to, 0, net->batch + at, MIN(net->piece, net->batch_len - at), 0);
+			send_or_lose(d, &net->to, 0, net->batch + at, MIN(net->piece, net->batch_len - at));
 	}
 	net->batch_len = net->batch_n = net->piece = 0;
 }
@@ -171,9 +226,9 @@ static void send_everybody(struct flipd *d, const uint8_t *data, size_t len)
 
 	inet_pton(AF_INET, FLIPD_GROUP, &group.sin_addr);
 	for (size_t i = 0; i < net->n_ifs; i++)
-		send_now(d, &group, net->ifs[i], data, len, 0);
+		send_or_lose(d, &group, net->ifs[i], data, len);
 	for (size_t i = 0; i < net->n_peers; i++)
-		send_now(d, &net->peers[i], 0, data, len, 0);
+		send_or_lose(d, &net->peers[i], 0, data, len);
 }
 
 void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data, size_t len)
@@ -297,4 +352,5 @@ void net_start(struct flipd *d)
 void net_close(struct flipd *d)
 {
 	fd_close(&d->net.fd);
+	fd_close(&d->net.path_fd);
 }

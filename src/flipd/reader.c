@@ -43,7 +43,7 @@ static _Noreturn void serve(int fd, const char *path)
 	(void)signal(SIGHUP, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGPIPE, SIG_IGN);
-	if (dup2(fd, 3) < 0 || close_range(4, ~0u, 0) < 0 || sandbox_enter(NULL, &e) < 0)
+	if (dup2(fd, 3) < 0 || close_range(4, ~0u, 0) < 0 || sandbox_enter(NULL, -1, &e) < 0)
 		_exit(1);
 	while (fd_read_full(3, &ask, 1) == 0 && answer(3, path) == 0)
 		;

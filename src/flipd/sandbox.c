@@ -98,7 +98,7 @@ static const int denied[] = { SCMP_SYS(open), SCMP_SYS(openat), SCMP_SYS(newfsta
 /* What it reads is never a program. */
 static const int mapping[] = { SCMP_SYS(mmap), SCMP_SYS(mprotect) };
 
-static int filter(bool reads_files, struct err *e)
+static int filter(bool reads_files, int connects, struct err *e)
 {
 	scmp_filter_ctx ctx = seccomp_init(SCMP_ACT_KILL_PROCESS);
 	int err = ctx ? 0 : -ENOMEM;
@@ -110,6 +110,9 @@ static int filter(bool reads_files, struct err *e)
 				       SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
 	for (size_t i = 0; !err && i < ARRAY_LEN(denied); i++)
 		err = seccomp_rule_add(ctx, reads_files ? SCMP_ACT_ALLOW : SCMP_ACT_ERRNO(ENOENT), denied[i], 0);
+	if (!err && connects >= 0)
+		err = seccomp_rule_add(ctx, SCMP_ACT_ALLOW, SCMP_SYS(connect), 1,
+				       SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)connects));
 	if (!err)
 		err = seccomp_load(ctx);
 	seccomp_release(ctx);
@@ -117,7 +120,7 @@ static int filter(bool reads_files, struct err *e)
 }
 #endif
 
-int sandbox_enter(const char *root, struct err *e)
+int sandbox_enter(const char *root, int connects, struct err *e)
 {
 	int err;
 
@@ -139,6 +142,6 @@ int sandbox_enter(const char *root, struct err *e)
 	log_warn("built with sanitizers: no system call filter");
 	return 0;
 #else
-	return filter(!root, e);
+	return filter(!root, connects, e);
 #endif
 }

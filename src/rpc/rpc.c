@@ -479,8 +479,16 @@ static void on_transmit(void *ctx, uint32_t loc, const struct iovec *iov, int n)
 	r->ops->transmit(r->ctx, loc, iov, n);
 }
 
+static uint32_t on_frag(void *ctx, uint32_t loc)
+{
+	struct rpc *r = ctx;
+
+	return r->ops->frag ? r->ops->frag(r->ctx, loc) : FLIP_FRAG;
+}
+
 static const struct flip_ops flip_ops = {
 	.transmit = on_transmit,
+	.frag = on_frag,
 	.deliver = on_deliver,
 	.notdeliver = on_notdeliver,
 	.owed = on_owed,

@@ -32,6 +32,7 @@ struct rpc_request {
 
 struct rpc_ops {
 	void (*transmit)(void *ctx, uint32_t loc, const struct iovec *iov, int n);
+	uint32_t (*frag)(void *ctx, uint32_t loc); /* see flip_ops */
 	/* Can the owner take a request of this size? Otherwise its client is told to try again. */
 	bool (*room)(void *ctx, void *owner, size_t len);
 	void (*request)(void *ctx, void *owner, uint32_t number, const struct rpc_request *r);

@@ -27,6 +27,8 @@ struct node {
 	uint32_t loc, other; /* its location as the other knows it, and the other's */
 	struct packet *queue[QUEUE_MAX];
 	size_t n;
+	uint32_t frag; /* what it believes that the path carries; 0: has no idea */
+	size_t path;   /* what it does carry, if not 0: longer packets vanish */
 	/* What was handed up. */
 	unsigned delivered, failed, located, lost, announced;
 	struct flip_failure failure;
@@ -43,7 +45,14 @@ static void on_transmit(void *ctx, uint32_t loc, const struct iovec *iov, int n)
 {
 	struct node *node = ctx;
 	struct packet *p = malloc(sizeof(*p));
+	size_t len = 0;
 
+	for (int i = 0; i < n; i++)
+		len += iov[i].iov_len;
+	if (node->path && len > node->path) {
+		free(p);
+		return;
+	}
 	assert_true(node->n < QUEUE_MAX);
 	p->to = loc;
 	p->broadcast = loc == FLIP_LOC_ALL;
@@ -53,6 +62,14 @@ static void on_transmit(void *ctx, uint32_t loc, const struct iovec *iov, int n)
 		p->len += iov[i].iov_len;
 	}
 	node->queue[node->n++] = p;
+}
+
+static uint32_t on_frag(void *ctx, uint32_t loc)
+{
+	const struct node *node = ctx;
+
+	(void)loc;
+	return node->frag ? node->frag : FLIP_FRAG;
 }
 
 static void on_deliver(void *ctx, struct flip_ep *ep, const struct flip_delivery *d)
@@ -125,6 +142,7 @@ static void on_lost(void *ctx, struct flip_ep *ep, uint32_t inc)
 
 static const struct flip_ops ops = {
 	.transmit = on_transmit,
+	.frag = on_frag,
 	.deliver = on_deliver,
 	.notdeliver = on_notdeliver,
 	.owed = on_owed,
@@ -318,6 +336,56 @@ static void long_messages_survive_loss_and_disorder(void **state)
 	assert_true(flip_stats(a->flip)->fragments_resent > 0);
 }
 
+static void fragments_are_as_long_as_the_path_carries(void **state)
+{
+	static const size_t lens[] = { 1000, FLIP_FRAG + 1, 5000, 300000 };
+	struct node *a = *state, *b = a + 1;
+	struct flip_ep *x = flip_ep_new(a->flip, flip_addr_random(), 1, NULL);
+	struct flip_ep *y = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
+	uint64_t before;
+
+	(void)send(a, x, y->addr, 10);
+	carry(a, b, 0, false);
+	a->frag = FLIP_FRAG_MAX;
+	before = flip_stats(a->flip)->out;
+	(void)send(a, x, y->addr, 10 * FLIP_FRAG_MAX - 4);
+	carry(a, b, 0, false);
+	assert_int_equal(b->delivered, 2);
+	assert_int_equal(flip_stats(a->flip)->out - before, 10);
+
+	/* Something on the way swallows what is longer than an Ethernet frame, and then even shorter ones. */
+	for (unsigned round = 0; round < 2; round++) {
+		a->path = round ? 1200 : 1468;
+		for (size_t i = 0; i < ARRAY_LEN(lens); i++) {
+			unsigned delivered = b->delivered;
+
+			(void)send(a, x, y->addr, lens[i]);
+			for (int k = 0; k < 50 && b->delivered == delivered; k++) {
+				carry(a, b, 0, false);
+				now += 100000;
+			}
+			assert_int_equal(b->delivered, delivered + 1);
+			assert_true(last_is(b, lens[i]));
+		}
+	}
+	assert_int_equal(a->failed, 0);
+
+	/* Once it is known, nothing is tried in vain, until it has been long ago. */
+	before = flip_stats(a->flip)->fragments_resent;
+	(void)send(a, x, y->addr, 300000);
+	carry(a, b, 0, false);
+	assert_int_equal(flip_stats(a->flip)->fragments_resent, before);
+	a->path = 0;
+	now += 700000000;
+	(void)send(a, x, y->addr, 10);
+	carry(a, b, 0, false);
+	before = flip_stats(a->flip)->out;
+	(void)send(a, x, y->addr, 10 * FLIP_FRAG_MAX - 4);
+	carry(a, b, 0, false);
+	assert_true(last_is(b, 10 * FLIP_FRAG_MAX - 4));
+	assert_int_equal(flip_stats(a->flip)->out - before, 10);
+}
+
 static void nobody_is_found_nowhere_at_once(void **state)
 {
 	struct node *a = *state, *b = a + 1;
@@ -447,6 +515,7 @@ int main(void)
 		cmocka_unit_test(idle_routes_are_forgotten),
 		cmocka_unit_test_setup_teardown(messages_of_all_lengths_arrive, setup, teardown),
 		cmocka_unit_test_setup_teardown(long_messages_survive_loss_and_disorder, setup, teardown),
+		cmocka_unit_test_setup_teardown(fragments_are_as_long_as_the_path_carries, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_is_found_nowhere_at_once, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_silent_host_is_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_moves_is_busy_then_found_again, setup, teardown),

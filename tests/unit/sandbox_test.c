@@ -32,7 +32,7 @@ static int in_the_cell(void (*act)(void))
 		struct err e = { 0 };
 
 		log_set_level(LOG_ERROR);
-		if (sandbox_enter(empty, &e) < 0)
+		if (sandbox_enter(empty, -1, &e) < 0)
 			_exit(99);
 		act();
 		_exit(0);
