@@ -49,6 +49,39 @@ is "$(jq -r .calls "$work/clients")" $((calls * 4)) "every call was answered"
 [ "$moves" -ge 4 ]
 ok $? "$moves moves happened meanwhile, a caller waited $(jq -r .worst_us "$work/clients") us at most"
 
+# Another pair: both move at the same time.
+on h3 godwit run --name pair --host h1 -- "$ledger" serve two >"$work/pair" 2>&1 &
+pair=$!
+until_true 20 job_lives h3 pair
+on h3 godwit run --name callers --host h2 -- "$ledger" call two 100000000 2 >"$work/callers" 2>&1 &
+callers=$!
+until_true 20 job_lives h3 callers
+
+# together SERVER CLIENTS HOW: both move to these hosts, while they talk
+together()
+{
+	local a b
+	on h3 timeout 60 godwit migrate pair "$1" >"$work/migrate.a" 2>&1 &
+	a=$!
+	on h3 timeout 60 godwit migrate callers "$2" >"$work/migrate.b" 2>&1 &
+	b=$!
+	wait $a
+	tap_log=$work/migrate.a ok $? "$3: the server moves"
+	wait $b
+	tap_log=$work/migrate.b ok $? "$3: its clients do, at the same time"
+}
+
+together h2 h1 "past each other"
+together h3 h3 "to one host"
+together h1 h2 "from one host"
+together h2 h3 "in a row"
+is "$(job_field h3 callers .state)" running "the clients talk on"
+on h3 godwit kill callers
+wait $callers
+on h3 timeout 20 "$ledger" end two >"$work/end"
+wait $pair
+tap_log=$work/pair ok $? "the server found nothing lost, doubled or overtaken"
+
 # Blocked in one call, and in its answer, while the client moves ten times and the server three.
 on h3 godwit run --name patient --host h2 -- "$ledger" pause one "$pause" >"$work/patient" 2>&1 &
 patient=$!
