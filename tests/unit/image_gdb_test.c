@@ -3,6 +3,7 @@
  * gdb opens an image: a child of several threads is captured by ptrace and /proc as it stands, written as an
  * image, and gdb must name the functions in which each thread is, and read its memory.
  */
+#include <cpuid.h>
 #include <elf.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -10,6 +11,7 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -305,6 +307,24 @@ static void expect(const char *text, const char *what, unsigned times)
 	}
 }
 
+/* Before 14, gdb takes it that every CPU lays out its extended state as Intel's do, AVX-512's masks at 1088 and
+ * PKRU at 2688, and finds that of others, and the kernel's own cores of them, too small. */
+static bool gdb_knows_layout(void)
+{
+	static const struct {
+		unsigned component, offset;
+	} intels[] = { { 5, 1088 }, { 9, 2688 } };
+
+	for (size_t i = 0; i < ARRAY_LEN(intels); i++) {
+		unsigned size, offset = 0, c, d;
+
+		if (__get_cpuid_count(0xd, intels[i].component, &size, &offset, &c, &d) && size &&
+		    offset != intels[i].offset)
+			return false;
+	}
+	return true;
+}
+
 static void check_gdb(const char *dir, const char *image, pid_t pid)
 {
 	_cleanup_free_ char *core = xasprintf("%s/%s/%d.core", dir, image, pid);
@@ -318,7 +338,7 @@ static void check_gdb(const char *dir, const char *image, pid_t pid)
 	expect(text, " run_thread (arg=", THREADS - 1);
 	expect(text, "$1 = 42", 1);
 	expect(text, "Cannot access memory", 0);
-	expect(text, "warning:", 0);
+	expect(text, "warning:", gdb_knows_layout() ? 0 : count(text, "warning: Section `.reg-xstate/"));
 	if (!strstr(text, "libc.so"))
 		fail_msg("gdb does not see the libraries");
 }
