@@ -172,6 +172,7 @@ sim: $(SIM_BIN)
 	$(Q)$(TEST_ENV) $(PROVE) $^
 lab-tests: all tools
 	$(Q)$(TEST_ENV) $(PROVE) $(BATS) $(TAP)
+# FAULTS_TALK=1: the job that moves is in conversations, as a client and as a server.
 # Every instant: hours. FAULTS_STRIDE=7 is one in seven; in the standstills each costs ten seconds.
 FAULTS_STRIDE ?= 1
 FAULTS_STOP_STRIDE ?= 29
@@ -181,6 +182,7 @@ faults: all tools $(BUILD)/tests/sim/commit_sim
 	INSTANTS_STRIDE=$(FAULTS_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
 	INSTANTS_HOW=STOP INSTANTS_STRIDE=$(FAULTS_STOP_STRIDE) $(PROVE) -v $(wildcard tests/lab/instants*.t) || failed=1; \
 	$(PROVE) -v $(wildcard tests/lab/faults_*.t) tests/lab/restart.t || failed=1; \
+	FAULTS_TALK=1 $(PROVE) -v $(wildcard tests/lab/faults_*.t) || failed=1; \
 	COMMIT_FAULTS=3 $(PROVE) -v $(BUILD)/tests/sim/commit_sim || failed=1; \
 	tests/lab/instants_totals.sh $(BUILD)/instants; exit $$failed
 # Who may do what, as a lab of four hosts shows it: docs/security.md.

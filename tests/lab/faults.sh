@@ -3,13 +3,31 @@
 . "$(dirname "${BASH_SOURCE[0]}")/lab.sh"
 
 counter=$BUILD/tests/lab/tools/counter
+ledger=$BUILD/tests/lab/tools/ledger
 
-# Starts job $1 on h1, seen from h3.
+# Starts job $1 on h1, seen from h3. Unless FAULTS_TALK is empty, it is in two conversations all the time: it calls a server
+# on h3, and is called from there.
 start_counting()
 {
-	on h3 godwit run --name "$1" --host h1 -- "$counter" 1000000 10 >"$work/$1.have" 2>"$work/$1.stderr" &
+	local talk=()
+	[ -z "$FAULTS_TALK" ] || talk=(2 talk called "$((n_talks += 1))" "served by $1")
+	on h3 godwit run --name "$1" --host h1 -- "$counter" 1000000 10 "${talk[@]}" \
+		>"$work/$1.have" 2>"$work/$1.stderr" &
 	counting=$!
-	until_true 20 job_lives h3 "$1"
+	until_true 20 job_lives h3 "$1" || return
+	[ -n "$FAULTS_TALK" ] || return 0
+	on h3 "$ledger" count "served by $1" "$work/$1.enough" >"$work/$1.call" 2>&1 &
+	talking=$!
+}
+
+# hang_up JOB TEXT: who has called it all the time says how that was.
+hang_up()
+{
+	[ -n "$FAULTS_TALK" ] || return 0
+	touch "$work/$1.enough"
+	wait $talking
+	tap_log=$work/$1.call ok $? "$2: who calls it does not notice"
+	diag "it waited for $(jq .worst_us "$work/$1.call") us at most"
 }
 
 # What a host has of job $1: running, frozen or none.
@@ -86,6 +104,7 @@ judge_fault()
 	on h3 timeout -k 5 30 godwit migrate "$job" "$([ "$(job_host h3 "$job")" = h1 ] && echo h2 || echo h1)" \
 		>"$work/$job.migrate" 2>&1
 	tap_log=$work/$job.migrate ok $? "$text: it can be moved afterwards"
+	hang_up "$job" "$text"
 	end_counting "$job"
 	status=$?
 	[ $status = 0 ] && [ "$(lines_of "$job")" -gt 50 ] && is_intact "$job"
@@ -124,4 +143,6 @@ show_instants()
 faults_begin()
 {
 	lab_begin 3
+	n_talks=0
+	[ -z "$FAULTS_TALK" ] || on h3 "$ledger" serve called >"$work/called" 2>&1 &
 }

@@ -9,12 +9,12 @@
  *	ledger pause SECRET SECONDS            one transaction that the server keeps for so long before it answers
  *	ledger long SECRET N                   a megabyte that depends on N, there and back; says how many such
  *	                                       calls the server has had
+ *	ledger count SECRET FILE               counting transactions, one every 10 ms, until there is such a file
  *	ledger end SECRET                      the server says how many there were, and ends
  *
  * A line of JSON at the end; exit status 0 if all was as it must be.
  */
 #include <pthread.h>
-#include <sodium.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -22,29 +22,10 @@
 #include <unistd.h>
 
 #include "base/util.h"
-#include "godwit.h"
+#include "talking.h"
 
-#define WRITERS_MAX 4096u
 #define LONG_BYTES 20000u
 #define HUGE_BYTES (1u << 20)
-
-enum command { APPEND = 1, PAUSE, END, ECHO };
-
-static struct gw_port get_port(const char *secret)
-{
-	struct gw_port get;
-
-	(void)crypto_generichash(get.bytes, sizeof get.bytes, (const uint8_t *)secret, strlen(secret), NULL, 0);
-	return get;
-}
-
-static struct gw_port put_port(const char *secret)
-{
-	struct gw_port get = get_port(secret), put;
-
-	gw_port_publish(&get, &put);
-	return put;
-}
 
 static size_t size_of(uint64_t n)
 {
@@ -66,18 +47,6 @@ static bool is_filled(const uint8_t *p, uint64_t who, uint64_t n, size_t len)
 	return true;
 }
 
-static struct gw *connect_or_die(void)
-{
-	struct gw *gw;
-	int err = gw_connect(NULL, &gw);
-
-	if (err) {
-		fprintf(stderr, "FAILED: flipd: %s\n", strerror(-err));
-		exit(1);
-	}
-	return gw;
-}
-
 /* One byte in each page, without end. */
 static void *keep_dirty(void *arg)
 {
@@ -95,7 +64,7 @@ static void *keep_dirty(void *arg)
 
 static int serve(const char *secret)
 {
-	static uint64_t last[WRITERS_MAX], total, echoes, refused;
+	static uint64_t last[CALLERS_MAX], counts[CALLERS_MAX], total, echoes, refused;
 	uint8_t *buf = xmalloc(HUGE_BYTES);
 	struct gw *gw = connect_or_die();
 	const char *wrong = NULL;
@@ -109,7 +78,7 @@ static int serve(const char *secret)
 			fprintf(stderr, "FAILED: getreq: %s\n", gw_strerror((int)n));
 			return 1;
 		}
-		if (hdr.command == APPEND && hdr.extra < WRITERS_MAX) {
+		if (hdr.command == APPEND && hdr.extra < CALLERS_MAX) {
 			if (hdr.offset != ++last[hdr.extra])
 				wrong = "lost, doubled or overtaken";
 			else if ((size_t)n != size_of(hdr.offset) ||
@@ -118,6 +87,8 @@ static int serve(const char *secret)
 			rep.extra = ++total;
 		} else if (hdr.command == ECHO) {
 			rep.extra = ++echoes;
+		} else if (hdr.command == COUNT && hdr.extra < CALLERS_MAX) {
+			rep.extra = ++counts[hdr.extra];
 		} else if (hdr.command == PAUSE) {
 			sleep((unsigned)hdr.extra);
 			n = 0;
@@ -240,6 +211,29 @@ static int call_long(const char *secret, uint64_t n)
 	return !good;
 }
 
+static int count(const char *secret, const char *until)
+{
+	struct gw *gw = connect_or_die();
+	const char *wrong = NULL;
+	uint64_t n = 0, worst_us = 0;
+
+	while (!wrong && access(until, F_OK) != 0) {
+		uint64_t began = now_us();
+
+		wrong = count_once(gw, secret, 0, ++n);
+		if (wrong && n == 1 && !strcmp(wrong, gw_strerror(GW_NOTFOUND))) {
+			n = 0; /* it has not begun to serve */
+			wrong = NULL;
+		}
+		worst_us = MAX(worst_us, now_us() - began);
+		usleep(10000);
+	}
+	gw_close(gw);
+	printf("{\"calls\": %lu, \"worst_us\": %lu, \"wrong\": \"%s\"}\n", (unsigned long)n,
+	       (unsigned long)worst_us, wrong ? wrong : "");
+	return wrong != NULL;
+}
+
 int main(int argc, char **argv)
 {
 	if (sodium_init() < 0)
@@ -255,10 +249,12 @@ int main(int argc, char **argv)
 		return once(argv[2], PAUSE, strtoul(argv[3], NULL, 0));
 	if (argc == 4 && !strcmp(argv[1], "long"))
 		return call_long(argv[2], strtoull(argv[3], NULL, 0));
+	if (argc == 4 && !strcmp(argv[1], "count"))
+		return count(argv[2], argv[3]);
 	if (argc == 3 && !strcmp(argv[1], "end"))
 		return once(argv[2], END, 0);
 	fprintf(stderr,
 		"usage: ledger serve SECRET [MIB] | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | "
-		"long SECRET N | end SECRET\n");
+		"long SECRET N | count SECRET FILE | end SECRET\n");
 	return 2;
 }
