@@ -226,6 +226,7 @@ bench: deps
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)BUILD=$(abspath $(BUILD)) bench/run
 	$(Q)BUILD=$(abspath $(BUILD)) bench/image
+	$(Q)BUILD=$(abspath $(BUILD)) bench/talk
 
 # --- lint ---
 FORMATTED = $(wildcard include/*.h) $(shell find src tests bench fuzz -name '*.[ch]' 2>/dev/null)

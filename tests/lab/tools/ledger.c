@@ -9,7 +9,7 @@
  *	ledger pause SECRET SECONDS            one transaction that the server keeps for so long before it answers
  *	ledger long SECRET N                   a megabyte that depends on N, there and back; says how many such
  *	                                       calls the server has had
- *	ledger count SECRET FILE               counting transactions, one every 10 ms, until there is such a file
+ *	ledger count SECRET FILE [US [WHO]]    counting transactions, one every 10 ms, until there is such a file
  *	ledger end SECRET                      the server says how many there were, and ends
  *
  * A line of JSON at the end; exit status 0 if all was as it must be.
@@ -211,7 +211,7 @@ static int call_long(const char *secret, uint64_t n)
 	return !good;
 }
 
-static int count(const char *secret, const char *until)
+static int count(const char *secret, const char *until, unsigned pause_us, uint64_t who)
 {
 	struct gw *gw = connect_or_die();
 	const char *wrong = NULL;
@@ -220,13 +220,14 @@ static int count(const char *secret, const char *until)
 	while (!wrong && access(until, F_OK) != 0) {
 		uint64_t began = now_us();
 
-		wrong = count_once(gw, secret, 0, ++n);
+		wrong = count_once(gw, secret, who, ++n);
 		if (wrong && n == 1 && !strcmp(wrong, gw_strerror(GW_NOTFOUND))) {
 			n = 0; /* it has not begun to serve */
 			wrong = NULL;
 		}
 		worst_us = MAX(worst_us, now_us() - began);
-		usleep(10000);
+		if (pause_us)
+			usleep(pause_us);
 	}
 	gw_close(gw);
 	printf("{\"calls\": %lu, \"worst_us\": %lu, \"wrong\": \"%s\"}\n", (unsigned long)n,
@@ -249,12 +250,13 @@ int main(int argc, char **argv)
 		return once(argv[2], PAUSE, strtoul(argv[3], NULL, 0));
 	if (argc == 4 && !strcmp(argv[1], "long"))
 		return call_long(argv[2], strtoull(argv[3], NULL, 0));
-	if (argc == 4 && !strcmp(argv[1], "count"))
-		return count(argv[2], argv[3]);
+	if (argc >= 4 && argc <= 6 && !strcmp(argv[1], "count"))
+		return count(argv[2], argv[3], argc > 4 ? (unsigned)atoi(argv[4]) : 10000,
+			     argc > 5 ? strtoul(argv[5], NULL, 0) : 0);
 	if (argc == 3 && !strcmp(argv[1], "end"))
 		return once(argv[2], END, 0);
 	fprintf(stderr,
 		"usage: ledger serve SECRET [MIB] | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | "
-		"long SECRET N | count SECRET FILE | end SECRET\n");
+		"long SECRET N | count SECRET FILE [US [WHO]] | end SECRET\n");
 	return 2;
 }
