@@ -205,7 +205,7 @@ soak: deps
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)for faults in none "loss=5 twice=5 late=5"; do $(TEST_ENV) SOAK_CALLS=300000 SOAK_MOVES=300 \
 		SOAK_FAULTS="$$faults" TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/soak.t || exit 1; done
-	$(Q)$(TEST_ENV) FREEZE_MIB=100 FREEZE_RATE=1mbit FREEZE_LEAST=600000 OBJECTS_FILES=10000 OBJECTS_WORK=400 \
+	$(Q)$(TEST_ENV) FREEZE_MIB=110 FREEZE_RATE=1mbit FREEZE_LEAST=600000 OBJECTS_FILES=10000 OBJECTS_WORK=400 \
 		TALK_PAUSE=180 TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/freeze.t tests/lab/objects.t tests/lab/talk.t
 
 FUZZ_TIME ?= 60

@@ -150,7 +150,7 @@ struct flip {
 	/* Messages that arrived whole lately: a late copy of a fragment must not begin them anew. */
 	struct {
 		flip_addr src, dst;
-		uint32_t messid, n_frags;
+		uint32_t messid;
 	} recent[RECENT_N];
 };
 

@@ -35,8 +35,8 @@
 /* What a path that swallows long packets without a word is tried with: Ethernet, tunnels in it, what IPv6
  * promises. */
 static const uint32_t narrower[] = { FLIP_FRAG, 1140, 480 };
-/* For how long it is believed to do so. */
-#define NARROW_US 600000000u
+/* For how long it is believed to do so: it may only have been down. */
+#define NARROW_US 60000000u
 
 uint32_t link_frag(const struct flip *f, uint32_t loc)
 {

@@ -88,9 +88,14 @@ static void in_fire(struct timer *t, void *ctx, uint64_t now_us)
 	in_free(ctx, container_of(t, struct in, timer));
 }
 
+static uint32_t frags_of(const struct flip_hdr *h)
+{
+	return (h->total + h->frag - 1) / h->frag;
+}
+
 static struct in *in_new(struct flip *f, const struct flip_hdr *h)
 {
-	uint32_t n = (h->total + h->frag - 1) / h->frag;
+	uint32_t n = frags_of(h);
 	struct in *in;
 
 	if (f->reassembly_bytes + h->total > f->config.reassembly_bytes)
@@ -164,7 +169,7 @@ static void fragment(struct flip *f, uint32_t loc, const struct flip_hdr *h, con
 
 	if (!in && f->recent[slot].src == h->src && f->recent[slot].dst == h->dst &&
 	    f->recent[slot].messid == h->messid) {
-		credit(f, loc, h, f->recent[slot].n_frags, NULL);
+		credit(f, loc, h, frags_of(h), NULL); /* all, as it counts them now */
 		return;
 	}
 	/* Its sender found them too long for the path, and began anew. */
@@ -184,7 +189,6 @@ static void fragment(struct flip *f, uint32_t loc, const struct flip_hdr *h, con
 	f->recent[slot].src = h->src;
 	f->recent[slot].dst = h->dst;
 	f->recent[slot].messid = h->messid;
-	f->recent[slot].n_frags = in->n_frags;
 	hand_up(f, h, loc, buf_ref(in->buf));
 	in_free(f, in);
 }

@@ -20,8 +20,8 @@
 #include "base/util.h"
 
 #define TRIES_MAX 12u
-/* In vain, until fragments are made shorter. */
-#define SHORTEN_TRIES 2u
+/* In vain (most of a second), until fragments are made shorter. */
+#define SHORTEN_TRIES 4u
 /* Fragments between two that ask. */
 #define ASK_EVERY 16u
 
@@ -311,12 +311,11 @@ static void forget_flight(struct out *o)
 	}
 }
 
-/* No fragment of full length has arrived in several tries: perhaps they are too long for something on the way that
- * does not say so. The receiver has nothing but the last one, and gives that up for shorter ones. */
+/* Nothing has come of several tries: perhaps the fragments are too long for something on the way that does not say
+ * so, or that lets only some of them pass. The receiver gives up what it has for shorter ones. */
 static void shorten(struct flip *f, struct out *o)
 {
-	if (o->n_acked > is_acked(o, o->n_frags - 1) || o->tries < SHORTEN_TRIES ||
-	    !link_narrow(f, o->link, o->frag))
+	if (o->tries % SHORTEN_TRIES || !link_narrow(f, o->link, o->frag))
 		return;
 	free(o->seqs);
 	free(o->acked);
