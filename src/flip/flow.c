@@ -3,15 +3,16 @@
  * How much may be under way to a location, over all messages to it. out.c tells what arrived, what was lost and
  * what timed out, and obeys cwnd.
  *
- * Theory of operation. Two rules, each known for long, and the stricter one holds:
+ * Theory of operation. Two rules, each known for long, and the stricter one holds.
  *
- * - Loss: slow start, additive increase, multiplicative decrease once per window (TCP's, RFC 5681), growing only
- *   while the window is what limits (RFC 7661).
- * - Delay: what a round trip takes longer than the shortest of late is time in a queue, and a queue makes
- * everybody wait: a null RPC behind a bulk message on a 10 Mb/s link waited for its whole buffer, 100 ms. When the
- * queue is longer than TARGET_US, the window shrinks to what would have filled it just so far (the rule of FAST
- * TCP, Wei, Jin, Low and Hegde 2006; the target and the base of two periods are LEDBAT's, RFC 6817). Unlike LEDBAT
- * it does not shrink below DELAY_MIN for delay alone: a queue that others fill must not starve it.
+ * Loss: slow start, additive increase, multiplicative decrease once per window (TCP's, RFC 5681), growing only
+ * while the window is what limits (RFC 7661).
+ *
+ * Delay: what a round trip takes longer than the shortest of late is time in a queue, and a queue makes everybody
+ * wait: a null RPC behind a bulk message on a 10 Mb/s link waited for all of it, 100 ms. When the queue is longer
+ * than TARGET_US, the window shrinks to what would have filled it just so far (the rule of FAST TCP, Wei, Jin, Low
+ * and Hegde 2006; the target and the base of two periods are LEDBAT's, RFC 6817). Unlike LEDBAT it does not shrink
+ * below DELAY_MIN for delay alone: a queue that others fill must not starve it.
  *
  * A round trip is timed from a fragment that asks for its CREDIT, so that the receiver's habit of answering every
  * so many is no part of it. The first fragment of a message is one: mostly it finds the queue empty.
