@@ -6,7 +6,7 @@
 
 objects=$BUILD/tests/lab/tools/objects
 files=${OBJECTS_FILES:-200}
-each=${OBJECTS_WORK:-25}
+each=${OBJECTS_WORK:-80}
 hosts=(h1 h2 h3)
 lab_begin 3
 mkdir "$work/disk"
