@@ -47,7 +47,8 @@ struct output {
 	uint8_t bytes[CHUNK];
 	size_t have, written;
 	uint64_t asked_us;
-	bool busy; /* a read is under way */
+	bool busy;    /* a read is under way */
+	bool drained; /* ... that was asked when the job had ended: if it finds nothing, there is no more */
 	bool eof;
 	bool broken; /* nobody reads what we write: the rest is thrown away */
 };
@@ -120,8 +121,9 @@ static void on_data(void *arg, int r, const cli_reply *reply, const char *why)
 	if (!good(o->f, r, reply, why))
 		return;
 	if (reply->result_case != GODWIT__PROCD__REPLY__RESULT_DATA) {
-		if (o->f->exited)
-			o->eof = true; /* somebody outside the job holds it open, and is silent */
+		/* Somebody outside the job holds it open, and is silent. An answer from before the end says
+		 * nothing: it may have been overtaken by the news of the end, and the last words come after it. */
+		o->eof = o->drained;
 		return;
 	}
 	data = reply->data;
@@ -148,6 +150,7 @@ static void ask_output(struct front *f, struct output *o)
 	read.timeout_ms = stuck ? 0 : f->exited ? DRAIN_MS : CLI_POLL_MS;
 	read.attachment = f->attachment;
 	o->asked_us = now_us();
+	o->drained = f->exited;
 	o->busy = cli_start(f->c, f->port, &req, CLI_LOCATE_MS, on_data, o) > 0;
 }
 
