@@ -32,6 +32,8 @@
 /* A server that moves twice during one search can be missed by it. */
 #define MISSES_MAX 2u
 #define MISS_US 50000u
+#define DOUBTS_MAX 3u
+#define DOUBT_US 20000u
 
 static void trans_fire(struct timer *timer, void *ctx, uint64_t now_us);
 
@@ -214,7 +216,7 @@ static void ask(struct rpc *r, struct trans *t)
 	withdraw(r, t);
 	r->stats.retries++;
 	t->sent_request = false;
-	t->busy = false;
+	t->busy = t->doubted = false;
 	t->messid = rpc_say(r, t->ep, t->dst, FLIP_LOC_NONE, &h);
 	arm(r, t, patience(r, t));
 }
@@ -344,6 +346,28 @@ static void refused(struct rpc *r, struct trans *t, enum rpc_why why)
 		wait_busy(r, t);
 }
 
+/*
+ * A server that had it once and lacks it now has forgotten its window: it must not run again. But it may not be
+ *so:
+ *
+ *	1. The request is lost. RECEIVED asks for it, and the answer is NAK.
+ *	2. The network doubles that, and one copy is late.
+ *	3. The request is sent again, arrives, and is acknowledged.
+ *	4. The other copy arrives.
+ *
+ * So it is believed when it is the answer to several questions in a row, some time apart.
+ */
+static void doubt(struct rpc *r, struct trans *t)
+{
+	if (t->doubted)
+		return;
+	t->doubted = true;
+	if (++t->doubts > DOUBTS_MAX)
+		give_up(r, t);
+	else
+		arm(r, t, DOUBT_US);
+}
+
 static void on_nak(struct rpc *r, struct trans *t, const struct rpc_hdr *h)
 {
 	if (t->state == TRANS_SEND && h->why != RPC_WHY_LACK) {
@@ -353,8 +377,9 @@ static void on_nak(struct rpc *r, struct trans *t, const struct rpc_hdr *h)
 	/* Answers a question that a later copy of the request has overtaken. */
 	if (t->state == TRANS_SEND && t->sent_request)
 		return;
-	/* A server that had it once and lacks it now has forgotten its window: it must not run again. */
-	if (t->state == TRANS_WAIT || ++t->tries > r->config.tries)
+	if (t->state == TRANS_WAIT)
+		doubt(r, t);
+	else if (++t->tries > r->config.tries)
 		give_up(r, t);
 	else
 		send_request(r, t);
@@ -400,7 +425,7 @@ void client_message(struct rpc *r, struct rpc_ep *ep, const struct flip_delivery
 	case RPC_ALIVE:
 		t->state = TRANS_WAIT;
 		t->busy = false;
-		t->tries = t->busy_tries = t->bounces = 0;
+		t->tries = t->busy_tries = t->bounces = t->doubts = 0;
 		arm(r, t, r->config.enquire_us);
 		if (t->cancelled && h->type == RPC_ACK)
 			ask(r, t);

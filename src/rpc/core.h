@@ -46,6 +46,8 @@ struct trans {
 	bool cancelled, forgotten;
 	unsigned unsure; /* copies of the request that may have arrived */
 	unsigned tries, busy_tries, failovers, bounces, misses;
+	unsigned doubts;      /* how often in a row a server that had it said that it lacks it */
+	bool doubted;	      /* ... and it has not been asked again since */
 	uint64_t deadline_us; /* for finding a server */
 	uint64_t locate_us;
 };

@@ -3,13 +3,13 @@
 # Transactions that may be executed only once and only in order, over a network that loses, doubles and reorders, by
 # partners that both move all the time. No call fails.
 #	SOAK_CALLS	by each of four threads (24000)
-#	SOAK_MOVES	at least so many moves while they last (2)
+#	SOAK_MOVES	at least so many moves while they last (1)
 #	SOAK_FAULTS	of the network ("loss=5 twice=5 late=5"; "none")
 . "$(dirname "$0")/lab.sh"
 
 ledger=$BUILD/tests/lab/tools/ledger
 calls=${SOAK_CALLS:-24000}
-least=${SOAK_MOVES:-2}
+least=${SOAK_MOVES:-1}
 faults=${SOAK_FAULTS:-loss=5 twice=5 late=5}
 hosts=(h1 h2 h3)
 if [ "$faults" = none ]; then

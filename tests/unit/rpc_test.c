@@ -184,6 +184,54 @@ static void a_call_is_answered_once(void **state)
 	assert_int_equal(h->replies, 1);
 }
 
+struct addresses {
+	flip_addr server, client;
+	unsigned waiting;
+};
+
+static void note_address(void *ctx, const struct rpc_ep_info *info)
+{
+	struct addresses *a = ctx;
+
+	*(info->ports ? &a->server : &a->client) = info->addr;
+	a->waiting += info->waiting;
+}
+
+/* The server of the only call says that it has not got it, as a late copy of an earlier answer would. */
+static void say_nak(struct host *h, const struct addresses *a)
+{
+	struct rpc_hdr nak = { .type = RPC_NAK, .why = RPC_WHY_LACK, .tid = 1 };
+	struct flip *f = rpc_flip(h->rpc);
+	struct flip_data d = { .head_len = RPC_HDR_LEN };
+
+	rpc_hdr_encode(&nak, d.head);
+	(void)flip_send(f, flip_ep_find(f, a->server), a->client, FLIP_LOC_NONE, &d, h->now);
+	rpc_work(h->rpc, h->now);
+}
+
+static void a_late_denial_is_not_believed(void **state)
+{
+	struct host *h = *state;
+	struct rpc_ep *c = rpc_ep_new(h->rpc, 1, &client, 1);
+	struct addresses a = { 0 };
+
+	(void)serve(h, "x");
+	call(h, c, 1, "x");
+	run(h, 2000000);
+	rpc_each_ep(h->rpc, note_address, &a);
+	assert_int_equal(a.waiting, 1);
+	for (unsigned i = 0; i < 10; i++) {
+		say_nak(h, &a);
+		say_nak(h, &a);
+		run(h, 100000);
+	}
+	assert_int_equal(h->replies, 0);
+	assert_int_equal(answer(h), 0);
+	assert_int_equal(h->replies, 1);
+	assert_int_equal(h->status, GW_OK);
+	assert_int_equal(h->requests, 1);
+}
+
 static void a_slow_server_is_waited_for(void **state)
 {
 	struct host *h = *state;
@@ -423,6 +471,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_call_is_answered_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_late_denial_is_not_believed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_slow_server_is_waited_for, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_there_is_notfound_and_a_server_that_dies_is_failure, setup,
 						teardown),
