@@ -48,6 +48,8 @@ int main(void)
 {
 	pthread_t t;
 
+	for (unsigned i = 0; i < SLOTS; i++) /* something is there however soon the thread has to stop */
+		change(i, i);
 	check(pthread_create(&t, NULL, churn, NULL) == 0, "no thread");
 	move();
 	stop = true;
