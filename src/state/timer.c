@@ -162,11 +162,17 @@ static Godwit__Ckpt__PosixTimer *posix_message(const struct state_source *s, con
 	return m;
 }
 
-/* In batches of their own: a program has hundreds of timers or, mostly, none. */
+/*
+ * In batches of their own: a program has hundreds of timers or, mostly, none. What is left is counted from when
+ * the interval timers were read, as for all of them. The clock is read last: a timer may be late by what comes
+ * between, and early by nothing.
+ */
 static int take_posix(struct state_source *s, Godwit__Ckpt__Timers *m, struct err *e)
 {
 	_cleanup_free_ struct timer_seen *list = NULL;
 	_cleanup_free_ struct batch *b = NULL;
+	uint64_t since_ns;
+	uint32_t now_at;
 	size_t n, done = 0;
 	int r = read_timers(s->proc, &list, &n, e);
 
@@ -178,21 +184,28 @@ static int take_posix(struct state_source *s, Godwit__Ckpt__Timers *m, struct er
 		size_t first = done;
 
 		batch_init(b);
-		for (; done < n && batch_fits(b, 2, sizeof(struct itimerspec)); done++) {
+		for (; done < n && batch_fits(b, 3, sizeof(struct itimerspec) + sizeof(struct timespec)); done++) {
 			uint32_t room = batch_room(b, sizeof(struct itimerspec));
 
 			(void)batch_call(b, "cannot read a timer", SYS_timer_gettime,
 					 bval((uint64_t)list[done].id), bdata(room));
 			(void)batch_call(b, NULL, SYS_timer_getoverrun, bval((uint64_t)list[done].id));
 		}
+		now_at = batch_room(b, sizeof(struct timespec));
+		(void)batch_call(b, "cannot read the clock", SYS_clock_gettime, bval(CLOCK_MONOTONIC),
+				 bdata(now_at));
 		r = batch_run(s->remote, &s->remote->threads[0], b, e);
 		if (r < 0)
 			return r;
+		since_ns = timespec_ns(batch_at(b, now_at)) - m->monotonic_ns;
 		for (size_t i = first; i < done; i++) {
 			const struct itimerspec *left = batch_at(b, (uint32_t)((i - first) * sizeof *left));
-
-			m->posix[m->n_posix++] =
+			Godwit__Ckpt__PosixTimer *t =
 				posix_message(s, &list[i], left, batch_ret(b, (int)(2 * (i - first) + 1)));
+
+			if (t->value_ns && !timer_counts_work(t->clock))
+				t->value_ns += since_ns;
+			m->posix[m->n_posix++] = t;
 		}
 	}
 	for (size_t i = 0; i < n && r == 0; i++)

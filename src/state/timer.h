@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <time.h>
 
 #include "base/err.h"
 #include "state/state.h"
@@ -31,6 +32,12 @@ int timer_rings_take(struct state_source *s, Godwit__Ckpt__Timers *all, Godwit__
 bool timer_rings_itself(const Godwit__Ckpt__Process *p, const void *siginfo);
 /* The same for a signal that came to the source after the checkpoint. */
 bool timer_will_ring(const Godwit__Ckpt__Process *p, const void *siginfo);
+
+/* Does it measure work done, which does not go on while the job stands still, and not time? */
+static inline bool timer_counts_work(int clock)
+{
+	return clock < 0 || clock == CLOCK_PROCESS_CPUTIME_ID || clock == CLOCK_THREAD_CPUTIME_ID;
+}
 
 /* Parses the text of /proc/PID/timers; *ret is the caller's to free. */
 int timers_parse(const char *text, struct timer_seen **ret, size_t *ret_n) must_check;

@@ -103,8 +103,8 @@ static int take_rings(struct state_source *s, struct remote_thread *t, Godwit__C
 	queue_round(s, t, m, count, b, infos);
 	now_at = batch_room(b, sizeof(struct timespec));
 	left_at = batch_room(b, sizeof(struct itimerspec));
-	(void)batch_call(b, "reading the clock", SYS_clock_gettime, bval(CLOCK_MONOTONIC), bdata(now_at));
 	(void)batch_call(b, "reading a timer", SYS_timer_gettime, bval((uint64_t)m->id), bdata(left_at));
+	(void)batch_call(b, "reading the clock", SYS_clock_gettime, bval(CLOCK_MONOTONIC), bdata(now_at));
 	r = batch_run(s->remote, t, b, e);
 	if (r < 0)
 		return r;
@@ -130,9 +130,8 @@ int timer_rings_take(struct state_source *s, Godwit__Ckpt__Timers *all, Godwit__
 	unsigned count, private_count = 0;
 	int r;
 
-	/* Clocks of work done do not go on while the job stands still. */
-	if (!m->interval_ns || m->notify & SIGEV_NONE || m->clock < 0 || m->clock == CLOCK_THREAD_CPUTIME_ID ||
-	    !t || m->clock == CLOCK_PROCESS_CPUTIME_ID || m->signal < 1 || m->signal > 64)
+	if (!m->interval_ns || m->notify & SIGEV_NONE || timer_counts_work(m->clock) || !t || m->signal < 1 ||
+	    m->signal > 64)
 		return 0;
 	r = count_queued(t, shared, m->signal, m->id, &count, &ours);
 	if (r == 0 && shared)
