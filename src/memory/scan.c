@@ -54,22 +54,28 @@ static long scan_once(struct scan *s, struct scan_arg *a, uint64_t start, uint64
 	return ioctl(s->pagemap, SCAN_IOCTL, a);
 }
 
-/* The zero page's frame, from a page of our own that was only read. Needs privilege; without it zero pages are
- * sent. */
+/*
+ * The zero page's frame: what two pages of our own that were only read have in common. They have nothing in common
+ * where the kernel gives readers pages of their own; the frame of one of those would soon be somebody's whose page
+ * would then count as zeros. Needs privilege; without it zero pages are sent.
+ */
 static uint64_t find_zero_pfn(void)
 {
-	volatile const char *page = mmap(NULL, PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	volatile const char *page = mmap(NULL, 2 * PAGE_BYTES, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	_cleanup_fd_ int fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-	uint64_t entry = 0;
+	uint64_t entries[2] = { 0 };
+	bool shared;
 
 	if (page == MAP_FAILED)
 		return 0;
-	(void)*page;
-	if (fd < 0 || pread(fd, &entry, sizeof entry, (off_t)((uintptr_t)page / PAGE_BYTES * 8)) != sizeof entry ||
-	    !(entry & ENTRY_PRESENT))
-		entry = 0;
-	(void)munmap((void *)(uintptr_t)page, PAGE_BYTES);
-	return entry & ENTRY_PFN;
+	(void)page[0];
+	(void)page[PAGE_BYTES];
+	shared = fd >= 0 &&
+		 pread(fd, entries, sizeof entries, (off_t)((uintptr_t)page / PAGE_BYTES * 8)) == sizeof entries &&
+		 entries[0] & ENTRY_PRESENT && entries[1] & ENTRY_PRESENT &&
+		 (entries[0] & ENTRY_PFN) == (entries[1] & ENTRY_PFN);
+	(void)munmap((void *)(uintptr_t)page, 2 * PAGE_BYTES);
+	return shared ? entries[0] & ENTRY_PFN : 0;
 }
 
 int scan_open(struct scan *s, int proc, struct err *e)

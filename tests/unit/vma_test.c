@@ -212,6 +212,17 @@ static void test_extents(void **state)
 	extents_done(&b);
 }
 
+/* Most kernels show one page of zeros wherever nothing was written; some (a 6.18 in a virtual machine) give the
+ * reader a page of its own, which bit 56 of its pagemap entry tells. */
+static bool is_own_page(int proc, uint64_t page)
+{
+	_cleanup_fd_ int pagemap = openat(proc, "pagemap", O_RDONLY | O_CLOEXEC);
+	uint64_t entry = 0;
+
+	assert_int_equal(pread(pagemap, &entry, sizeof(entry), (off_t)(page * sizeof(entry))), sizeof(entry));
+	return entry >> 56 & 1;
+}
+
 static void scan_own_pages(void)
 {
 	_cleanup_fd_ int proc = open("/proc/self", O_RDONLY | O_DIRECTORY | O_CLOEXEC), exe = -EBADF;
@@ -231,7 +242,11 @@ static void scan_own_pages(void)
 	(void)sink;
 	assert_int_equal(scan_range(&s, (uintptr_t)m, (uintptr_t)m + 64 * PAGE_BYTES, SCAN_ANY, &out, NULL, &e),
 			 0);
-	expect(&out, 2, (const uint64_t[]) { page + 3, page + 5, page + 40, page + 41 });
+	if (is_own_page(proc, page + 20))
+		expect(&out, 3,
+		       (const uint64_t[]) { page + 3, page + 5, page + 20, page + 21, page + 40, page + 41 });
+	else
+		expect(&out, 2, (const uint64_t[]) { page + 3, page + 5, page + 40, page + 41 });
 	exe = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
 	f = mmap(NULL, 4 * PAGE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE, exe, 0);
 	assert_ptr_not_equal(f, MAP_FAILED);
