@@ -24,6 +24,8 @@ on() {
 field() { python3 -c 'import json,sys; d=json.load(sys.stdin); d=d[0] if isinstance(d,list) else d; print(eval("d"+sys.argv[1]))' "$1"; }
 job() { on h3 godwit ps --all --json | python3 -c 'import json,sys; print([j[sys.argv[2]] for j in json.load(sys.stdin) if j["job"]==sys.argv[1]][0])' "$1" "$2"; }
 
+# Jobs are started as /usr/bin/python3: what comes first in PATH may be a script, which has children for a moment.
+
 # Until a command succeeds; 20 seconds.
 eventually() {
 	for _ in $(seq 200); do
@@ -84,7 +86,7 @@ eventually() {
 }
 
 @test "check and migrate, asked on a third host" {
-	on h3 godwit run -d --name mover --host h1 -- python3 -c 'import time
+	on h3 godwit run -d --name mover --host h1 -- /usr/bin/python3 -c 'import time
 n = 0
 while True: print(n, flush=True); n += 1; time.sleep(0.01)'
 	eventually on h3 godwit check mover h2 2>/dev/null # while Python starts it may have files open that are in the way
@@ -104,7 +106,7 @@ while True: print(n, flush=True); n += 1; time.sleep(0.01)'
 }
 
 @test "check refuses in words, with status 3" {
-	on h3 godwit run -d --name sock --host h1 -- python3 -c 'import socket, time
+	on h3 godwit run -d --name sock --host h1 -- /usr/bin/python3 -c 'import socket, time
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); time.sleep(1000)'
 	refused() { run on h3 godwit check --json sock h2; [ "$status" = 3 ] && [[ $output == *socket* ]]; }
 	eventually refused
@@ -116,7 +118,7 @@ s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(); time.sleep(1000)'
 
 @test "run stands in for a job that moves while it reads and writes" {
 	mkfifo "$BATS_TEST_TMPDIR/in"
-	on h3 godwit run --name echo --host h1 -- python3 -u -c 'import sys
+	on h3 godwit run --name echo --host h1 -- /usr/bin/python3 -u -c 'import sys
 for line in sys.stdin: print("<" + line.strip() + ">")' <"$BATS_TEST_TMPDIR/in" >"$BATS_TEST_TMPDIR/out" &
 	front=$!
 	exec 5>"$BATS_TEST_TMPDIR/in"

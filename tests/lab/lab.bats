@@ -117,7 +117,7 @@ address() { "${L[@]}" ls --json | python3 -c 'import json,sys; print([h["address
 hearing() {
 	local listen='import socket; s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.bind(("", 7000)); s.settimeout(10); s.recv(9)'
 	local from=$1 to=$2 address=$3 hears
-	"${L[@]}" exec "$to" -- timeout 2 python3 -c "$listen" 3>&- &
+	"${L[@]}" exec "$to" -- timeout 2 /usr/bin/python3 -c "$listen" 3>&- &
 	hears=$!
 	"${L[@]}" exec "$from" -- timeout 2 bash -c "while :; do echo hello >/dev/udp/$address/7000; sleep 0.1; done" 3>&- &
 	wait $hears
