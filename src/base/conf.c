@@ -137,7 +137,8 @@ const char *conf_element(const struct conf *c, const char *key, size_t i, char *
 			memcpy(buf, at, len);
 			buf[len] = '\0';
 			at = trim(buf);
-			return *at ? at : NULL;
+			memmove(buf, at, strlen(at) + 1);
+			return *buf ? buf : NULL;
 		}
 		if (!at[len])
 			return NULL;

@@ -72,9 +72,14 @@ static void lists(void **state)
 	char buf[16];
 
 	(void)state;
-	assert_int_equal(load("trusted = 10.0.0.0/8 , fd00::/8,an-element-that-is-too-long\n", &c, &e), 0);
+	assert_int_equal(load("trusted = 10.0.0.0/8 , fd00::/8,an-element-that-is-too-long\n"
+			      "blanks = 10.0.0.1, 10.0.0.2 ,3\n",
+			      &c, &e),
+			 0);
 	assert_string_equal(conf_element(c, "trusted", 0, buf, sizeof buf), "10.0.0.0/8");
 	assert_string_equal(conf_element(c, "trusted", 1, buf, sizeof buf), "fd00::/8");
+	assert_string_equal(conf_element(c, "blanks", 1, buf, sizeof buf), "10.0.0.2");
+	assert_string_equal(buf, "10.0.0.2");
 	assert_null(conf_element(c, "trusted", 2, buf, sizeof buf));
 	assert_null(conf_element(c, "trusted", 3, buf, sizeof buf));
 	assert_null(conf_element(c, "absent", 0, buf, sizeof buf));
