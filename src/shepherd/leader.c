@@ -117,7 +117,8 @@ static int open_streams(struct shepherd *sh, const Godwit__Procd__Exec *x, int e
 
 int leader_start(struct shepherd *sh, const Godwit__Procd__Exec *x, struct err *e)
 {
-	struct clone_args args = { .flags = CLONE_INTO_CGROUP | CLONE_PIDFD,
+	/* CLONE_VFORK: whoever hears that the job has begun finds the command, and its user's process. */
+	struct clone_args args = { .flags = CLONE_INTO_CGROUP | CLONE_PIDFD | CLONE_VFORK,
 				   .exit_signal = SIGCHLD,
 				   .cgroup = (uint64_t)sh->cgroup,
 				   .pidfd = (uint64_t)(uintptr_t)&sh->leader_pidfd };
