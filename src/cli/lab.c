@@ -20,11 +20,13 @@ enum given {
 	OPT_JSON = 32,
 	OPT_ALL = 64,
 	OPT_KILL = 128,
+	OPT_BOX = 256,
 };
 
 struct args {
 	const char *prefix;
 	const char *rate;
+	const char *box;
 	unsigned int given; /* enum given */
 	char **env;
 	char **conf;
@@ -53,6 +55,19 @@ static unsigned int host_arg(const struct lab *lab, const char *name, struct err
 	return h;
 }
 
+/* "2" or "2-3". */
+static int take_boxes(struct lab *lab, const char *text, struct err *e)
+{
+	char *end;
+
+	lab->boxes[0] = lab->boxes[1] = (unsigned int)strtoul(text, &end, 10);
+	if (*end == '-')
+		lab->boxes[1] = (unsigned int)strtoul(end + 1, &end, 10);
+	if (*end || !lab->boxes[0] || lab->boxes[1] < lab->boxes[0] || lab->boxes[1] > lab->hosts)
+		return err_set(e, -EINVAL, "--box: '%s' is neither a host's number nor two (2-3)", text);
+	return 0;
+}
+
 static int verb_up(struct lab *lab, const struct args *a, struct err *e)
 {
 	char *end;
@@ -61,6 +76,8 @@ static int verb_up(struct lab *lab, const struct args *a, struct err *e)
 	if (*end || !n || n > LAB_HOSTS_MAX)
 		return err_set(e, -EINVAL, "a lab has 1 to %d hosts, not '%s'", LAB_HOSTS_MAX, a->arg[0]);
 	lab->hosts = (unsigned int)n;
+	if (a->box && take_boxes(lab, a->box, e) < 0)
+		return -EINVAL;
 	lab->private_root = a->given & OPT_PRIVATE_ROOT;
 	lab->trusted = a->given & OPT_TRUSTED;
 	snprintf(lab->rate, sizeof lab->rate, "%s", a->rate ? a->rate : "");
@@ -152,7 +169,8 @@ static int verb_restart(struct lab *lab, const struct args *a, struct err *e)
 }
 
 static const struct verb verbs[] = {
-	{ "up", verb_up, 1, 1, OPT_PRIVATE_ROOT | OPT_RATE | OPT_TRUSTED | OPT_ENV | OPT_CONF, false, true },
+	{ "up", verb_up, 1, 1, OPT_PRIVATE_ROOT | OPT_RATE | OPT_TRUSTED | OPT_ENV | OPT_CONF | OPT_BOX, false,
+	  true },
 	{ "down", verb_down, 0, 0, 0, false, true },
 	{ "ls", verb_ls, 0, 0, OPT_JSON | OPT_ALL, false, false },
 	{ "exec", verb_exec, 1, 1, 0, true, false },
@@ -169,6 +187,8 @@ static const struct argp_option options[] = {
 	{ "trusted", 't', NULL, 0, "up: memory crosses the links unsealed", 0 },
 	{ "env", 'e', "NAME=VALUE", 0, "up, restart: for the daemons' environment", 0 },
 	{ "conf", 'c', "KEY=VALUE", 0, "up: a further line of each host's godwit.conf", 0 },
+	{ "box", 'b', "N[-M]", 0,
+	  "up: hosts before hN are on one network, those after it (after hM) on another, and it is on both", 0 },
 	{ "json", 'j', NULL, 0, "ls: one array of objects", 0 },
 	{ "all", 'a', NULL, 0, "ls: all labs", 0 },
 	{ "kill", 'k', NULL, 0, "restart: do not ask the daemon to end, kill it", 0 },
@@ -212,8 +232,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	static const struct {
 		int key;
 		enum given option;
-	} flags[] = { { 'r', OPT_PRIVATE_ROOT }, { 'R', OPT_RATE }, { 't', OPT_TRUSTED }, { 'e', OPT_ENV },
-		      { 'c', OPT_CONF },	 { 'j', OPT_JSON }, { 'a', OPT_ALL },	  { 'k', OPT_KILL } };
+	} flags[] = { { 'r', OPT_PRIVATE_ROOT }, { 'R', OPT_RATE }, { 't', OPT_TRUSTED },
+		      { 'e', OPT_ENV },		 { 'c', OPT_CONF }, { 'b', OPT_BOX },
+		      { 'j', OPT_JSON },	 { 'a', OPT_ALL },  { 'k', OPT_KILL } };
 	struct args *a = state->input;
 
 	for (size_t i = 0; i < ARRAY_LEN(flags); i++)
@@ -225,6 +246,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'R':
 		a->rate = arg;
+		return 0;
+	case 'b':
+		a->box = arg;
 		return 0;
 	case 'e':
 		lab_list_add(&a->env, arg);

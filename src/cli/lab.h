@@ -16,7 +16,9 @@
  * addresses) belongs to some process of it and ends with it. That makes `lab down` one write to cgroup.kill and
  * two recursive removals, whatever state a crash left behind: nothing has to be remembered to be found again.
  *
- *   switch       a process that owns the network namespace with the bridge PREFIX-br and a port PREFIX-hN a host
+ *   switch       a process that owns the network namespace with the bridge PREFIX-br and a port PREFIX-hN a host;
+ *                with boxes another bridge PREFIX-b2, where hosts after the last box are plugged in, and the boxes
+ *                with a second port PREFIX-kN
  *   hN/init      PID 1 of host N: mounts, addresses, starts the daemons, reaps (lab_init.c)
  *   hN/flipd     the daemons, a cgroup each, as a service manager would have it, so that jobs live elsewhere
  *   hN/procd
@@ -38,8 +40,9 @@ struct lab {
 	char dir[64];	     /* /run/godwit-lab/PREFIX */
 	char cgroup[512];    /* absolute */
 	char *bin;	     /* where godwit and the daemons are; owned */
-	unsigned int net[2]; /* 10.net[0].net[1].0/24 */
+	unsigned int net[2]; /* 10.net[0].net[1].0/24, and with boxes 10.net[0].(net[1] + 1).0/24 */
 	unsigned int hosts;
+	unsigned int boxes[2]; /* first and last host that is on both networks; 0: there is one network */
 	bool private_root;
 	bool trusted;  /* links are plain: `trusted` in godwit.conf */
 	char rate[24]; /* as tc says it, empty: no limit */
@@ -63,6 +66,9 @@ int lab_save(const struct lab *lab, struct err *e) must_check;
 int lab_load(struct lab *lab, struct err *e) must_check;
 /* "h3" -> 3, 0 if there is no such host. */
 unsigned int lab_host(const struct lab *lab, const char *name);
+bool lab_is_box(const struct lab *lab, unsigned int host);
+/* The host's address on network 1 or 2 (0: its first one's), on the heap. */
+char *lab_address(const struct lab *lab, unsigned int host, unsigned int network);
 /* Removes everything of the lab, also of a half-made one. Idempotent; needs the lock. */
 int lab_remove(struct lab *lab, struct err *e) must_check;
 /* PID of init of host `host` (0: of the switch), 0 if it does not run. */
@@ -89,8 +95,8 @@ int net_plug(const struct lab *lab, unsigned int first, unsigned int last, struc
 int net_unplug(const struct lab *lab, unsigned int host, struct err *e) must_check;
 /* `how`: up; down; deaf: nothing reaches the host; mute: nothing comes from it. */
 int net_set_link(const struct lab *lab, unsigned int host, const char *how, struct err *e) must_check;
-/* In the host: lo, eth0 with its address, rate. */
-int net_configure(const char *address, const char *rate, struct err *e) must_check;
+/* In the host: lo, eth0 with its address, of a box eth1 too (else address2 is ""), rate. */
+int net_configure(const char *address, const char *address2, const char *rate, struct err *e) must_check;
 
 /* --- lab_keys.c --- */
 /* Makes the cluster's key and each host's pair, once a lab, in DIR/hN/etc. */

@@ -116,18 +116,13 @@ struct spawn {
 static void exec_init(const struct spawn *s)
 {
 	_cleanup_free_ char *name = xasprintf("h%u", s->host);
-	_cleanup_free_ char *address = xasprintf("10.%u.%u.%u", s->lab->net[0], s->lab->net[1], s->host);
+	_cleanup_free_ char *address = lab_address(s->lab, s->host, 0);
+	_cleanup_free_ char *address2 =
+		lab_is_box(s->lab, s->host) ? lab_address(s->lab, s->host, 2) : xstrdup("");
 	_cleanup_free_ char *scratch = host_path(s->lab, s->host, "/root");
-	const char *args[] = { "godwit-lab",
-			       "lab",
-			       "host-init",
-			       name,
-			       address,
-			       s->lab->rate,
-			       s->lab->private_root ? "1" : "0",
-			       scratch,
-			       s->lab->bin,
-			       NULL };
+	const char *args[] = { "godwit-lab", "lab",	  "host-init",	name,
+			       address,	     address2,	  s->lab->rate, s->lab->private_root ? "1" : "0",
+			       scratch,	     s->lab->bin, NULL };
 	int fds[3] = { s->boot, s->control, s->dir };
 
 	exec_self(s->lab, fds, s->log, args);
@@ -170,15 +165,22 @@ static int spawn_init(const struct spawn *s, struct err *e)
 static int write_conf(const struct lab *lab, unsigned int host, struct err *e)
 {
 	_cleanup_free_ char *path = host_path(lab, host, "/etc/godwit.conf");
+	_cleanup_free_ char *address = lab_address(lab, host, 0);
+	_cleanup_free_ char *address2 = lab_address(lab, host, 2);
 	FILE *f = fopen(path, "we");
 
 	if (!f)
 		return err_errno(e, "cannot write %s", path);
-	fprintf(f, "name = h%u\naddress = 10.%u.%u.%u\n", host, lab->net[0], lab->net[1], host);
+	fprintf(f, "name = h%u\naddress = %s\n", host, address);
+	if (lab_is_box(lab, host))
+		fprintf(f, "forward = %s\n", address2);
 	/* One person's machine: root is root everywhere in it. --conf root_from=none makes them strangers. */
 	fputs("root_from = *\n", f);
 	if (lab->trusted)
-		fprintf(f, "trusted = 10.%u.%u.0/24\n", lab->net[0], lab->net[1]);
+		fprintf(f, "trusted = 10.%u.%u.0/24", lab->net[0], lab->net[1]);
+	if (lab->trusted && lab->boxes[0])
+		fprintf(f, ", 10.%u.%u.0/24", lab->net[0], lab->net[1] + 1);
+	fputc('\n', f);
 	for (char **c = lab->conf; c && *c; c++)
 		fprintf(f, "%s\n", *c);
 	return fclose(f) ? err_errno(e, "cannot write %s", path) : 0;

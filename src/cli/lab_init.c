@@ -40,7 +40,7 @@
 
 struct host {
 	const char *name;
-	const char *address;
+	const char *address, *address2;
 	const char *rate;
 	const char *bin;
 	const char *scratch;
@@ -279,7 +279,7 @@ static int boot(struct host *h, struct err *e)
 	if (r == 0)
 		r = boot_expect("go", e);
 	if (r == 0)
-		r = net_configure(h->address, h->rate, e);
+		r = net_configure(h->address, h->address2, h->rate, e);
 	for (size_t i = 0; r == 0 && i < ARRAY_LEN(h->daemons); i++)
 		r = start_daemon(h, i, NULL, e);
 	return r;
@@ -293,14 +293,15 @@ int lab_host_init(int argc, char **argv)
 	struct err e = { 0 };
 	sigset_t set;
 
-	if (argc != 6 || getpid() != 1)
+	if (argc != 7 || getpid() != 1)
 		return cli_fail(CLI_USAGE, "`godwit lab host-init` is for `godwit lab up` only");
 	h.name = argv[0];
 	h.address = argv[1];
-	h.rate = argv[2];
-	h.private_root = *argv[3] == '1';
-	h.scratch = argv[4];
-	h.bin = argv[5];
+	h.address2 = argv[2];
+	h.rate = argv[3];
+	h.private_root = *argv[4] == '1';
+	h.scratch = argv[5];
+	h.bin = argv[6];
 	log_open("init");
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGCHLD);

@@ -23,7 +23,7 @@ static json_t *netns_json(pid_t pid)
 static json_t *host_json(const struct lab *lab, unsigned int h)
 {
 	_cleanup_free_ char *name = xasprintf("h%u", h);
-	_cleanup_free_ char *address = xasprintf("10.%u.%u.%u", lab->net[0], lab->net[1], h);
+	_cleanup_free_ char *address = lab_address(lab, h, 0);
 	_cleanup_free_ char *veth = xasprintf("%s-h%u", lab->prefix, h);
 	_cleanup_free_ char *cgroup = xasprintf("%s/h%u", lab->cgroup, h);
 	_cleanup_free_ char *dir = xasprintf("%s/h%u", lab->dir, h);

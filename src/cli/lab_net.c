@@ -76,8 +76,12 @@ int net_make_switch(const struct lab *lab, struct err *e)
 						"link add %s-br type bridge mcast_snooping 0\n"
 						"link set %s-br up\n",
 						lab->prefix, lab->prefix);
+	_cleanup_free_ char *second = xasprintf("link add %s-b2 type bridge mcast_snooping 0\n"
+						"link set %s-b2 up\n",
+						lab->prefix, lab->prefix);
+	int r = net_batch("ip", lab_pid(lab, 0), script, e);
 
-	return net_batch("ip", lab_pid(lab, 0), script, e);
+	return r < 0 || !lab->boxes[0] ? r : net_batch("ip", lab_pid(lab, 0), second, e);
 }
 
 static int set_rate(const struct lab *lab, pid_t pid, const char *device, struct err *e)
@@ -90,22 +94,31 @@ static int set_rate(const struct lab *lab, pid_t pid, const char *device, struct
 	return net_batch("tc", pid, script, e);
 }
 
+/* A cable from a bridge to the host's eth0 or eth1. */
+static int plug(const struct lab *lab, unsigned int host, bool second, struct err *e)
+{
+	bool far = second || (lab->boxes[0] && host > lab->boxes[1]);
+	_cleanup_free_ char *port = xasprintf("%s-%c%u", lab->prefix, second ? 'k' : 'h', host);
+	/* A host that is switched off and on again keeps its hardware address, as real ones do. */
+	_cleanup_free_ char *script =
+		xasprintf("link add %s type veth peer name eth%d address 02:67:%02x:%02x:%02x:%02x netns %d\n"
+			  "link set %s master %s-b%c\n"
+			  "link set %s up\n",
+			  port, second, lab->net[0], lab->net[1], second, host, (int)lab_pid(lab, host), port,
+			  lab->prefix, far ? '2' : 'r', port);
+	pid_t sw = lab_pid(lab, 0);
+	int r = net_batch("ip", sw, script, e);
+
+	return r < 0 ? r : set_rate(lab, sw, port, e);
+}
+
 int net_plug(const struct lab *lab, unsigned int first, unsigned int last, struct err *e)
 {
-	pid_t sw = lab_pid(lab, 0);
-
 	for (unsigned int h = first; h <= last; h++) {
-		_cleanup_free_ char *port = xasprintf("%s-h%u", lab->prefix, h);
-		/* A host that is switched off and on again keeps its hardware address, as real ones do. */
-		_cleanup_free_ char *script = xasprintf(
-			"link add %s type veth peer name eth0 address 02:67:%02x:%02x:00:%02x netns %d\n"
-			"link set %s master %s-br\n"
-			"link set %s up\n",
-			port, lab->net[0], lab->net[1], h, (int)lab_pid(lab, h), port, lab->prefix, port);
-		int r = net_batch("ip", sw, script, e);
+		int r = plug(lab, h, false, e);
 
-		if (r == 0)
-			r = set_rate(lab, sw, port, e);
+		if (r == 0 && lab_is_box(lab, h))
+			r = plug(lab, h, true, e);
 		if (r < 0)
 			return err_wrap(e, "host h%u", h);
 	}
@@ -115,8 +128,10 @@ int net_plug(const struct lab *lab, unsigned int first, unsigned int last, struc
 int net_unplug(const struct lab *lab, unsigned int host, struct err *e)
 {
 	_cleanup_free_ char *script = xasprintf("link del %s-h%u\n", lab->prefix, host);
+	_cleanup_free_ char *second = xasprintf("link del %s-k%u\n", lab->prefix, host);
+	int r = net_batch("ip", lab_pid(lab, 0), script, e);
 
-	return net_batch("ip", lab_pid(lab, 0), script, e);
+	return r < 0 || !lab_is_box(lab, host) ? r : net_batch("ip", lab_pid(lab, 0), second, e);
 }
 
 /*
@@ -148,8 +163,9 @@ int net_set_link(const struct lab *lab, unsigned int host, const char *how, stru
 }
 
 /* The route lets a program multicast without naming an interface. */
-int net_configure(const char *address, const char *rate, struct err *e)
+int net_configure(const char *address, const char *address2, const char *rate, struct err *e)
 {
+	_cleanup_free_ char *second = xasprintf("addr add %s/24 brd + dev eth1\nlink set eth1 up\n", address2);
 	_cleanup_free_ char *script = xasprintf("link set lo up\n"
 						"addr add %s/24 brd + dev eth0\n"
 						"link set eth0 up\n"
@@ -159,5 +175,9 @@ int net_configure(const char *address, const char *rate, struct err *e)
 	int r = net_batch("ip", 0, script, e);
 
 	snprintf(self.rate, sizeof self.rate, "%s", rate);
+	if (r == 0 && *address2)
+		r = net_batch("ip", 0, second, e);
+	if (r == 0 && *address2)
+		r = set_rate(&self, 0, "eth1", e);
 	return r < 0 ? r : set_rate(&self, 0, "eth0", e);
 }

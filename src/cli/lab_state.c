@@ -136,7 +136,8 @@ int lab_save(const struct lab *lab, struct err *e)
 {
 	_cleanup_free_ char *part = xasprintf("%s/lab.json.new", lab->dir);
 	_cleanup_free_ char *path = xasprintf("%s/lab.json", lab->dir);
-	json_t *o = json_pack("{s:i, s:b, s:b, s:s, s:o, s:o}", "hosts", (int)lab->hosts, "private_root",
+	json_t *o = json_pack("{s:i, s:i, s:i, s:b, s:b, s:s, s:o, s:o}", "hosts", (int)lab->hosts, "first_box",
+			      (int)lab->boxes[0], "last_box", (int)lab->boxes[1], "private_root",
 			      lab->private_root, "trusted", lab->trusted, "rate", lab->rate, "env",
 			      list_json(lab->env), "conf", list_json(lab->conf));
 	int r = json_dump_file(o, part, JSON_INDENT(1));
@@ -161,17 +162,19 @@ int lab_load(struct lab *lab, struct err *e)
 	_cleanup_free_ char *path = xasprintf("%s/lab.json", lab->dir);
 	json_t *o = json_load_file(path, 0, NULL);
 	const char *rate = "";
-	int hosts = 0, private_root = 0, trusted = 0;
+	int hosts = 0, first = 0, last = 0, private_root = 0, trusted = 0;
 
 	if (!o ||
-	    json_unpack(o, "{s:i, s:b, s:b, s:s}", "hosts", &hosts, "private_root", &private_root, "trusted",
-			&trusted, "rate", &rate) < 0 ||
+	    json_unpack(o, "{s:i, s:i, s:i, s:b, s:b, s:s}", "hosts", &hosts, "first_box", &first, "last_box",
+			&last, "private_root", &private_root, "trusted", &trusted, "rate", &rate) < 0 ||
 	    hosts < 1 || hosts > LAB_HOSTS_MAX) {
 		json_decref(o);
 		return err_set(e, -ENOENT, "lab '%s' is not up: godwit lab --prefix %s up 3", lab->prefix,
 			       lab->prefix);
 	}
 	lab->hosts = (unsigned int)hosts;
+	lab->boxes[0] = (unsigned int)first;
+	lab->boxes[1] = (unsigned int)last;
 	lab->private_root = private_root;
 	lab->trusted = trusted;
 	snprintf(lab->rate, sizeof lab->rate, "%s", rate);
@@ -190,6 +193,18 @@ unsigned int lab_host(const struct lab *lab, const char *name)
 		return 0;
 	n = strtoul(name + 1, &end, 10);
 	return *end || n > lab->hosts ? 0 : (unsigned int)n;
+}
+
+bool lab_is_box(const struct lab *lab, unsigned int host)
+{
+	return lab->boxes[0] && host >= lab->boxes[0] && host <= lab->boxes[1];
+}
+
+char *lab_address(const struct lab *lab, unsigned int host, unsigned int network)
+{
+	bool second = network ? network == 2 : lab->boxes[0] && host > lab->boxes[1];
+
+	return xasprintf("10.%u.%u.%u", lab->net[0], lab->net[1] + second, host);
 }
 
 static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *where)

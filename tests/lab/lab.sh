@@ -48,6 +48,23 @@ lab_begin()
 	}
 }
 
+# How the flipd of host $1 sees host $2: flip_host HOST OTHER FIELD
+flip_host()
+{
+	on "$1" timeout 10 godwit flip --json | jq -r --arg host "$2" ".hosts[] | select(.host == \$host) | $3"
+}
+
+flip_sees()
+{
+	[ "$(flip_host "$1" "$2" .state)" = up ]
+}
+
+# What the flipd of host $1 has counted under the name $2.
+flip_counter()
+{
+	on "$1" timeout 10 godwit flip --json | jq ".counters.$2"
+}
+
 # The value at a path of a job's record, asked on a host: job_field HOST JOB .state
 job_field()
 {
@@ -65,6 +82,17 @@ job_lives()
 	case $(job_field "$1" "$2" .state) in
 	'' | ended | exited) return 1 ;;
 	esac
+}
+
+# run_job NAME HOST COMMAND...: until it runs there; asked on h3. Its output goes to $work/NAME and $work/NAME.err, and
+# $pid_NAME is whom to wait for.
+run_job()
+{
+	local name=$1 host=$2
+	shift 2
+	on h3 godwit run --name "$name" --host "$host" -- "$@" >"$work/$name" 2>"$work/$name.err" &
+	eval "pid_$name=\$!"
+	until_true 60 job_lives h3 "$name"
 }
 
 job_is_at()
