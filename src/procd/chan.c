@@ -103,7 +103,7 @@ static void on_poll(uv_poll_t *poll, int status, int events)
 	}
 	if (events & UV_WRITABLE) {
 		r = flush(c);
-		if (r < 0) {
+		if (r < 0 && r != -EPIPE) { /* after -EPIPE there may be something to read, then its end */
 			peer_gone(c, r);
 			return;
 		}

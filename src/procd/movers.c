@@ -144,6 +144,7 @@ int mover_say(struct mover *m, Godwit__Mover__MoverMessage__KindCase kind, void 
 	mover_message msg = GODWIT__MOVER__MOVER_MESSAGE__INIT;
 	_cleanup_free_ uint8_t *bytes = NULL;
 	size_t len;
+	int r;
 
 	if (!m)
 		return -EPIPE;
@@ -152,7 +153,9 @@ int mover_say(struct mover *m, Godwit__Mover__MoverMessage__KindCase kind, void 
 	len = godwit__mover__mover_message__get_packed_size(&msg);
 	bytes = xmalloc(len);
 	(void)godwit__mover__mover_message__pack(&msg, bytes);
-	return chan_send(m->chan, bytes, len, fds, n_fds);
+	r = chan_send(m->chan, bytes, len, fds, n_fds);
+	/* It died a moment ago. What it said last is still to be read and names the cause; then comes `gone`. */
+	return r == -EPIPE || r == -ECONNRESET ? 0 : r;
 }
 
 void mover_kill(struct mover *m)

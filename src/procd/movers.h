@@ -27,7 +27,8 @@ int mover_start(struct procd *p, const char *side, const struct mover_ops *ops, 
 /* The same with a user's rights and no more; for the sides of images, which touch no process. */
 int mover_start_as(struct procd *p, const char *side, uid_t uid, gid_t gid, const struct mover_ops *ops, void *arg,
 		   struct mover **ret, struct err *e) must_check;
-/* Sends a message of one kind; `body` is that kind's message. */
+/* Sends a message of one kind; `body` is that kind's message. To a mover that has died it succeeds: `gone`
+ * follows. */
 int mover_say(struct mover *m, Godwit__Mover__MoverMessage__KindCase kind, void *body, const int *fds,
 	      size_t n_fds) must_check;
 /* SIGKILL, for one that missed its deadline. */
