@@ -29,7 +29,7 @@ LDFLAGS += -pie -Wl,-z,relro,-z,now,--as-needed $(if $(SAN),-fsanitize=address$(
 LIBS = $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 
 # Rooms whose objects go into one archive; a program takes from it what it uses.
-ROOMS := base flip rpc lib inject state image memory servers
+ROOMS := base flip rpc raw lib inject state image memory servers
 PROGRAMS := flipd procd mover shepherd godwit tod bullet soap
 DIR_flipd := src/flipd
 DIR_procd := src/procd
@@ -162,7 +162,7 @@ deps:
 BATS := $(wildcard tests/lab/*.bats)
 TAP := $(wildcard tests/lab/*.t)
 MODEL := $(wildcard tests/model/*.t)
-PROVE := prove --timer --failures --merge $(if $(V),-v) --exec 'contrib/tap.sh'
+PROVE := prove --timer --failures --comments --merge $(if $(V),-v) --exec 'contrib/tap.sh'
 # LeakSanitizer works by ptrace, and so do the movers.
 TEST_ENV := BUILD=$(abspath $(BUILD)) CMOCKA_MESSAGE_OUTPUT=TAP $(if $(SAN),ASAN_OPTIONS=detect_leaks=0)
 
@@ -205,7 +205,7 @@ soak: deps
 	$(Q)$(MAKE) --no-print-directory all tools
 	$(Q)for faults in none "loss=5 twice=5 late=5"; do $(TEST_ENV) SOAK_CALLS=300000 SOAK_MOVES=300 \
 		SOAK_FAULTS="$$faults" TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/soak.t || exit 1; done
-	$(Q)$(TEST_ENV) FREEZE_MIB=110 FREEZE_RATE=1mbit FREEZE_LEAST=600000 OBJECTS_FILES=10000 OBJECTS_WORK=400 \
+	$(Q)$(TEST_ENV) FREEZE_MIB=80 FREEZE_RATE=1mbit FREEZE_LEAST=600000 OBJECTS_FILES=10000 OBJECTS_WORK=400 \
 		TALK_PAUSE=180 TEST_TIMEOUT=7200 $(PROVE) -v tests/lab/freeze.t tests/lab/objects.t tests/lab/talk.t
 
 FUZZ_TIME ?= 60
@@ -246,6 +246,7 @@ lint-format:
 	$(Q)clang-format --dry-run -Werror $(FORMATTED)
 lint-manuals:
 	$(Q)mandoc -Tlint -W warning $(MAN)
+	$(Q)contrib/lint/manuals.sh
 lint-cppcheck:
 	$(Q)cppcheck --quiet --error-exitcode=1 --inline-suppr --enable=portability --std=c11 --language=c -Isrc -Iinclude \
 		$(addprefix --include=,$(firstword $(wildcard /usr/include/*/sys/queue.h /usr/include/sys/queue.h))) \

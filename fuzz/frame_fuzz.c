@@ -86,6 +86,7 @@ static void start(void)
 	d.peers = peers_new(&pc, &peer_ops, &d, now_us());
 	rpc_config_default(&rc);
 	d.rpc = rpc_new(&rc, &ops, &d, now_us());
+	d.raw = raw_new(rpc_flip(d.rpc), &raw_ops, &d);
 	connect_to(0, 0);
 	connect_to(1, 1000);
 }
@@ -95,6 +96,7 @@ static void stop(void)
 	local_close(&d);
 	(void)uv_run(&d.loop, UV_RUN_DEFAULT);
 	(void)uv_loop_close(&d.loop);
+	raw_free(d.raw);
 	rpc_free(d.rpc);
 	if (!LIST_EMPTY(&d.local.users))
 		abort(); /* somebody is still charged for something */

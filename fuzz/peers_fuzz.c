@@ -7,7 +7,7 @@
 #include <arpa/inet.h>
 
 #include "flip/flip.h"
-#include "flip/peer.h"
+#include "flip/peer_core.h"
 #include "fuzz.h"
 
 #define WIRE_MAX 32
@@ -72,7 +72,14 @@ static void on_alive(void *ctx, uint32_t loc, bool alive, uint64_t now_us)
 	(void)now_us;
 }
 
-static const struct peer_ops ops = { on_send, on_packet, on_alive };
+static void on_spread(void *ctx, const uint8_t *data, size_t len)
+{
+	on_send(ctx, NULL, data, len);
+}
+
+static const struct peer_ops ops = {
+	.send = on_send, .spread = on_spread, .packet = on_packet, .alive = on_alive
+};
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
@@ -93,6 +100,7 @@ static void start(struct world *w)
 		(void)snprintf(c[i].name, sizeof c[i].name, "h%u", i + 1);
 		seal_pair_random(&c[i].own);
 		memset(c[i].cluster, 7, sizeof c[i].cluster);
+		c[i].forward = i;
 		w->host[i] = (struct host) { .w = w,
 					     .number = i,
 					     .addr = { AF_INET, htons(3547), { htonl(0x0a000001 + i) }, { 0 } } };
@@ -138,6 +146,20 @@ static void invent(struct world *w, struct fuzz_in *in, unsigned to)
 	peers_input(w->host[to].peers, &w->host[!to].addr, bytes, len, w->now_us);
 }
 
+/* What the other host sends under its session as if it came through it. */
+static void invent_relayed(struct world *w, struct fuzz_in *in, unsigned to)
+{
+	struct peers *p = w->host[to].peers;
+	uint8_t bytes[512];
+	size_t len;
+	const uint8_t *from = fuzz_bytes(in, sizeof bytes, &len);
+
+	memcpy(bytes, from, len);
+	if (len > 4 + PEER_ID_LEN && bytes[0] & 1)
+		memcpy(bytes + 4, bytes[0] & 2 ? p->id : p->peers[1]->id, PEER_ID_LEN);
+	box_input(p, p->peers[1], bytes, len, w->now_us);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_in in = { data, MIN(size, (size_t)2048) };
@@ -165,6 +187,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			break;
 		case 5:
 			invent(w, &in, op >> 4 & 1);
+			break;
+		case 6:
+			invent_relayed(w, &in, op >> 4 & 1);
 			break;
 		default:
 			w->now_us += fuzz_get(&in, 1) << (op >> 4);

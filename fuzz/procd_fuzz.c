@@ -387,6 +387,7 @@ static void request(struct fuzz_in *in, bool to_job, uint8_t op)
 	c->local = op & 16;
 	c->request = q;
 	(void)snprintf(c->host, sizeof c->host, "h2");
+	LIST_INSERT_HEAD(&p.calls, c, list);
 	if (j) {
 		(void)snprintf(c->job, sizeof c->job, "%s", j->name);
 		ops_job(j, c);

@@ -483,6 +483,55 @@ static void endpoint(struct seed *s)
 	rpc_free(r);
 }
 
+/* As raw_fuzz reads it: that endpoint sends to the group. */
+static void say_to_group(struct seed *s, unsigned endpoint)
+{
+	put_int(s, 1 | 1 << 2 | endpoint << 5, 1);
+	put_int(s, 4, 1);
+	put_int(s, 0, 1);
+	put_int(s, 1000, 2);
+	put_int(s, 5, 1);
+	put_int(s, 3, 2);
+	put(s, "abc", 3);
+}
+
+/* As raw_fuzz reads it: a message to a group, and an endpoint with it that arrives. */
+static void raw_endpoint(struct seed *s)
+{
+	static const struct raw_ops raw_ops;
+	struct raw_send m = { .id = 1, .dst = 0x4200, .flags = RAW_GROUP, .n = 1, .locate_us = 1000000 };
+	struct rpc_config c;
+	struct buf *blob = NULL;
+	flip_addr group;
+	struct raw_ep *ep;
+	struct raw *raw;
+	struct rpc *r;
+	static char owner;
+
+	rpc_config_default(&c);
+	r = rpc_new(&c, &ops, NULL, 1);
+	raw = raw_new(rpc_flip(r), &raw_ops, NULL);
+	ep = raw_ep_new(raw, &owner, 1);
+	m.data.body = buf_copy("notes", 5);
+	m.data.len = 5;
+	raw_send(raw, ep, &m, 1);
+	m.flags = 0;
+	raw_send(raw, ep, &m, 1);
+	if (raw_join(raw, ep, 0x4200, &group) < 0 || raw_ep_take(raw, ep, &blob) < 0)
+		abort();
+	put_int(s, 1, 1);
+	put_int(s, blob->len, 2);
+	put(s, blob->data, blob->len);
+	say_to_group(s, 3); /* it sends to its group */
+	put_int(s, 3 | 14 << 2, 1);
+	put_int(s, 9, 1);
+	save(s, "raw", "endpoint");
+	buf_unref(m.data.body);
+	buf_unref(blob);
+	raw_free(raw);
+	rpc_free(r);
+}
+
 /* As rpc_fuzz reads it: a deed, a length, a packet. */
 static void packet(struct seed *s, const struct flip_hdr *h, const void *data)
 {
@@ -544,9 +593,32 @@ static void packets(struct seed *s)
 		(void)snprintf(name, sizeof name, "packet-%s", flip_type_name(type));
 		save(s, "rpc", name);
 	}
+	/* raw_fuzz: who is in the group, a message to it, and one to a member. */
+	for (unsigned type = FLIP_LOCATE; type <= FLIP_BUSY; type++) {
+		uint8_t data[FLIP_MEMBER_LEN] = { [7] = 5, [11] = 1 };
+		char name[32];
+
+		h = (struct flip_hdr) {
+			.type = (uint8_t)type, .hops_max = 5, .frag = FLIP_FRAG, .src = 5, .dst = 5
+		};
+		h.flags = type == FLIP_MULTIDATA || type == FLIP_UNIDATA ? FLIP_F_RAW : FLIP_F_GROUP;
+		if (type == FLIP_MULTIDATA || type == FLIP_UNIDATA) {
+			h.dst = 1;
+			h.src = 78;
+		}
+		if (type == FLIP_NOTHERE)
+			h.flags |= FLIP_F_LOCATE;
+		if (type == FLIP_HEREIS || type == FLIP_MULTIDATA || type == FLIP_UNIDATA)
+			h.length = h.total = sizeof data;
+		packet(s, &h, data);
+		say_to_group(s, 0);
+		packet(s, &h, data);
+		(void)snprintf(name, sizeof name, "packet-%s", flip_type_name(type));
+		save(s, "raw", name);
+	}
 	/* peers_fuzz: two packets, and what comes of it delivered, changed, repeated. */
 	for (unsigned i = 0; i < 40; i++)
-		put_int(s, i == 0 ? 0x06 : i % 4 == 3 ? 0x00 : i % 2 ? 0x01 : 0x11, 1);
+		put_int(s, i == 0 ? 0x07 : i % 4 == 3 ? 0x00 : i % 2 ? 0x01 : 0x11, 1);
 	save(s, "peers", "talk");
 }
 
@@ -621,6 +693,7 @@ int main(int argc, char **argv)
 	chunks(&s);
 	jobs(&s);
 	endpoint(&s);
+	raw_endpoint(&s);
 	packets(&s);
 	images(&s);
 	types(&s);

@@ -27,6 +27,7 @@
 #include "lib/frame.h"
 #include "mover.pb-c.h"
 #include "procd/journal.h"
+#include "raw/raw.h"
 #include "rpc/rpc.h"
 #include "shepherd.pb-c.h"
 #include "state/file.h"

@@ -38,6 +38,7 @@ enum gw_status {
 	GW_ABORTED = -4,    /* a signal broke the call off before a server had the request */
 	GW_TRYAGAIN = -5,   /* out of some resource; the request was certainly not executed */
 	GW_BADPORT = -8,    /* the port is null, or may not be served by this user */
+	GW_UNSAFE = -9,	    /* raw FLIP: the receiver's host is not trusted, and the message asks for that */
 	/* Replies of servers, in gw_hdr.command. */
 	GW_STD_CAPBAD = -1000,
 	GW_STD_COMBAD = -1001,
@@ -119,11 +120,15 @@ int gw_cap_parse(const char *text, struct gw_cap *ret_cap);
 int gw_rights_parse(const char *text, uint32_t *ret_rights);
 void gw_rights_print(uint32_t rights, char ret_text[GW_RIGHTS_TEXT_MAX]);
 
-/* Commands that every server of objects understands, as in Amoeba: no data in the request. */
+/* Commands that every server of objects understands, as in Amoeba, or GW_STD_COMBAD; but for GW_STD_COPY no data
+ * in the request. */
+#define GW_STD_AGE 1001	 /* all objects have one life less */
+#define GW_STD_COPY 1002 /* the data: a capability; the reply's port and priv are that of the copy */
 #define GW_STD_DESTROY 1003
 #define GW_STD_INFO 1004     /* a line of text about the object */
 #define GW_STD_RESTRICT 1005 /* offset: mask; the reply's port and priv are the restricted capability */
-#define GW_STD_TOUCH 1007    /* GW_OK if there is such an object */
+#define GW_STD_STATUS 1006   /* a few lines of text about the server */
+#define GW_STD_TOUCH 1007    /* GW_OK if there is such an object; it has all its lives again */
 /* And those of a segment: read `size` bytes at `offset`, the segment's size (in `size`), write the data at
  * `offset`. */
 #define GW_SEG_READ 2006
@@ -175,6 +180,21 @@ ssize_t gw_getreq(struct gw *gw, struct gw_hdr *hdr, void *buf, size_t size);
 int gw_putrep(struct gw *gw, const struct gw_hdr *hdr, const void *buf, size_t len);
 /* Who sent the request that is being served. Valid between gw_getreq and gw_putrep. */
 int gw_request_caller(struct gw *gw, struct gw_caller *ret_caller);
+
+/*
+ * A client's signal: one that it got while it waited for the reply (gw_trans was interrupted, and goes on
+ * waiting). Has the client of the request that is being served had one? 1, 0, or GW_BADADDRESS if none is being
+ * served, GW_FAILURE if the connection is lost. By convention an interrupted server replies GW_STD_INTR; it may
+ * also finish what it does. A gw_trans that the serving thread has under way on this connection meanwhile passes
+ * it on.
+ */
+int gw_request_signalled(struct gw *gw);
+/*
+ * From the next request on, such a signal raises `signo` in the serving thread, so that a call that sleeps is
+ * broken off, 0: no more. So does another request that arrives: after it ask gw_request_signalled. The thread must
+ * catch the signal; gw_getreq may return GW_ABORTED because of it. 0 or -EINVAL.
+ */
+int gw_catch(struct gw *gw, int signo);
 
 /*
  * Jobs, their segments, and hosts. All of these are transactions with the process server of the host where the job
@@ -265,6 +285,13 @@ int gw_std_restrict(struct gw *gw, const struct gw_cap *cap, uint32_t mask, stru
 int gw_std_info(struct gw *gw, const struct gw_cap *cap, char *ret_text, size_t size);
 int gw_std_touch(struct gw *gw, const struct gw_cap *cap);
 int gw_std_destroy(struct gw *gw, const struct gw_cap *cap);
+/* How a server is: a few lines, of which the first is that of gw_std_info. */
+int gw_std_status(struct gw *gw, const struct gw_cap *cap, char *ret_text, size_t size);
+/* A server makes an object of its own with the contents of `from`, which another may keep. */
+int gw_std_copy(struct gw *gw, const struct gw_cap *server, const struct gw_cap *from, struct gw_cap *ret_cap);
+/* For whoever collects garbage: touch all that can be reached, then age. What nobody has touched or used for so
+ * many ages as it has lives is gone. */
+int gw_std_age(struct gw *gw, const struct gw_cap *server);
 
 #ifdef __cplusplus
 }

@@ -31,15 +31,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static const struct argp argp = {
 	.options = options,
 	.parser = parse,
-	.doc = "Shows the network as this host's flipd has it: addresses of local programs, ports, "
+	.doc = "Shows the network as this host's flipd has it: hosts, addresses of local programs, ports, "
 	       "where other addresses are, and what it has counted.\v"
 	       "Root sees everything, others what is theirs."
 };
 
-/* Endpoints, ports, routes and counters, as JSON: what is printed is made of the same. */
+/* Hosts, endpoints, ports, routes and counters, as JSON: what is printed is made of the same. */
 struct shown {
-	json_t *root, *endpoints, *ports, *routes, *counters;
-	bool table, counted;
+	json_t *root, *hosts, *endpoints, *ports, *routes, *counters;
+	bool listed, table, counted;
 	int result;
 };
 
@@ -63,7 +63,8 @@ static json_t *endpoint_json(const struct gwc_row *r)
 	json_object_set_new(o, "incarnation", json_integer(r->incarnation));
 	json_object_set_new(o, "state", json_string(r->ghost ? "gone" : r->busy ? "moving" : "up"));
 	json_object_set_new(o, "uid", r->uid == (uid_t)-1 ? json_null() : json_integer(r->uid));
-	json_object_set_new(o, "ports", json_integer(r->ports));
+	json_object_set_new(o, "kind", json_string(r->raw ? "raw" : "rpc"));
+	json_object_set_new(o, r->raw ? "groups" : "ports", json_integer(r->ports));
 	json_object_set_new(o, "calling", json_integer(r->calling));
 	json_object_set_new(o, "locating", json_integer(r->locating));
 	json_object_set_new(o, "waiting", json_integer(r->waiting));
@@ -117,6 +118,24 @@ static void on_counters(void *arg, int result, const struct gwc_counter *counter
 		json_object_set_new(s->counters, counters[i].name, json_integer((json_int_t)counters[i].value));
 }
 
+static void on_hosts(void *arg, int result, const struct gwc_host *hosts, size_t n)
+{
+	struct shown *s = arg;
+
+	s->listed = true;
+	s->result = result ? result : s->result;
+	for (size_t i = 0; i < n; i++) {
+		json_t *o = json_object();
+
+		json_object_set_new(o, "host", json_string(hosts[i].name));
+		json_object_set_new(o, "state", json_string(hosts[i].alive ? "up" : "gone"));
+		json_object_set_new(o, "hops", json_integer(hosts[i].hops));
+		json_object_set_new(o, "via", *hosts[i].via ? json_string(hosts[i].via) : json_null());
+		json_object_set_new(o, "network_address", json_string(hosts[i].address));
+		json_array_append_new(s->hosts, o);
+	}
+}
+
 static long long number(const json_t *o, const char *key)
 {
 	return json_integer_value(json_object_get(o, key));
@@ -127,18 +146,31 @@ static const char *text(const json_t *o, const char *key)
 	return json_string_value(json_object_get(o, key));
 }
 
+static void print_hosts(const json_t *list)
+{
+	printf("%-16s %-5s %5s %-16s %s\n", "HOST", "STATE", "HOPS", "VIA", "NETWORK ADDRESS");
+	for (size_t i = 0; i < json_array_size(list); i++) {
+		const json_t *o = json_array_get(list, i);
+		const char *via = text(o, "via");
+
+		printf("%-16s %-5s %5lld %-16s %s\n", text(o, "host"), text(o, "state"), number(o, "hops"),
+		       via ? via : "-", text(o, "network_address"));
+	}
+}
+
 static void print_endpoints(const json_t *list)
 {
-	printf("%-16s %5s %-6s %6s %5s %7s %7s %8s %7s\n", "ADDRESS", "LIFE", "STATE", "UID", "PORTS", "CALLING",
-	       "SERVING", "ANSWERED", "CLIENTS");
+	printf("\n%-16s %5s %-6s %6s %-4s %6s %7s %7s %8s %7s\n", "ADDRESS", "LIFE", "STATE", "UID", "KIND",
+	       "LISTEN", "CALLING", "SERVING", "ANSWERED", "CLIENTS");
 	for (size_t i = 0; i < json_array_size(list); i++) {
 		const json_t *o = json_array_get(list, i);
 		char uid[24] = "-";
 
 		if (json_is_integer(json_object_get(o, "uid")))
 			(void)snprintf(uid, sizeof uid, "%lld", number(o, "uid"));
-		printf("%-16s %5lld %-6s %6s %5lld %7lld %7lld %8lld %7lld\n", text(o, "address"),
-		       number(o, "incarnation"), text(o, "state"), uid, number(o, "ports"), number(o, "calling"),
+		printf("%-16s %5lld %-6s %6s %-4s %6lld %7lld %7lld %8lld %7lld\n", text(o, "address"),
+		       number(o, "incarnation"), text(o, "state"), uid, text(o, "kind"),
+		       number(o, json_object_get(o, "groups") ? "groups" : "ports"), number(o, "calling"),
 		       number(o, "serving"), number(o, "answered"), number(o, "clients"));
 	}
 }
@@ -166,6 +198,7 @@ static void print_routes(const json_t *list)
 
 static void print(const struct shown *s)
 {
+	print_hosts(s->hosts);
 	print_endpoints(s->endpoints);
 	print_ports(s->ports);
 	print_routes(s->routes);
@@ -177,8 +210,12 @@ static void print(const struct shown *s)
 
 static int fetch(struct cli *c, struct shown *s)
 {
-	int r = gwc_table(c->gwc, on_table, s);
+	int r = gwc_hosts(c->gwc, on_hosts, s);
 
+	if (!r)
+		r = cli_wait_flipd(c->gwc, &s->listed);
+	if (!r)
+		r = gwc_table(c->gwc, on_table, s);
 	if (!r)
 		r = cli_wait_flipd(c->gwc, &s->table);
 	if (!r)
@@ -200,6 +237,7 @@ int cmd_flip(int argc, char **argv)
 	if (cli_open(&c, &e) < 0)
 		return cli_fail(CLI_FAILED, "flip: %s", err_text(&e));
 	json_object_set_new(s.root, "host", json_string(c.host));
+	json_object_set_new(s.root, "hosts", s.hosts = json_array());
 	json_object_set_new(s.root, "endpoints", s.endpoints = json_array());
 	json_object_set_new(s.root, "ports", s.ports = json_array());
 	json_object_set_new(s.root, "routes", s.routes = json_array());

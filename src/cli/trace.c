@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/util.h"
+#include "base/wire.h"
 #include "cli/cli.h"
 #include "cli/rpc.h"
 #include "flip/packet.h"
@@ -71,7 +72,8 @@ static const struct argp argp = {
 /* The RPC header is in the first fragment of a message that carries data. */
 static bool rpc_of(const struct gwc_traced *t, const struct flip_hdr *h, struct rpc_hdr *ret)
 {
-	return h->type == FLIP_UNIDATA && !h->offset && t->n >= FLIP_HDR_LEN + RPC_HDR_LEN &&
+	return h->type == FLIP_UNIDATA && !(h->flags & FLIP_F_RAW) && !h->offset &&
+	       t->n >= FLIP_HDR_LEN + RPC_HDR_LEN &&
 	       rpc_hdr_decode(ret, t->bytes + FLIP_HDR_LEN, t->n - FLIP_HDR_LEN) == 0;
 }
 
@@ -91,12 +93,23 @@ static bool port_of(const struct gwc_traced *t, const struct flip_hdr *h, struct
 	return true;
 }
 
+/* The group that a message is for: its first bytes. */
+static bool group_of(const struct gwc_traced *t, const struct flip_hdr *h, uint64_t *ret)
+{
+	struct wire_in w = wire_in(t->bytes, t->n);
+
+	(void)wire_skip(&w, FLIP_HDR_LEN);
+	*ret = wire_get_u64(&w);
+	return h->type == FLIP_MULTIDATA && !h->offset && !w.bad;
+}
+
 static void print_json(const struct gwc_traced *t, const struct flip_hdr *h)
 {
 	json_t *o = json_object();
 	char hex[PORT_HEX_MAX];
 	struct gw_port port;
 	struct rpc_hdr r;
+	uint64_t group;
 
 	json_object_set_new(o, "at_us", json_integer((json_int_t)t->at_us));
 	json_object_set_new(o, "sent", json_boolean(t->sent));
@@ -110,6 +123,9 @@ static void print_json(const struct gwc_traced *t, const struct flip_hdr *h)
 	json_object_set_new(o, "total", json_integer(h->total));
 	json_object_set_new(o, "hops", json_integer(h->hops));
 	json_object_set_new(o, "incarnation", json_integer(h->src_inc));
+	json_object_set_new(o, "raw", json_boolean(h->flags & FLIP_F_RAW));
+	if (group_of(t, h, &group))
+		json_object_set_new(o, "group", json_sprintf("%016" PRIx64, group));
 	if (port_of(t, h, &port))
 		json_object_set_new(o, "port", json_string(port_hex(&port, hex)));
 	if (rpc_of(t, h, &r)) {
@@ -152,13 +168,20 @@ static void print_line(const struct gwc_traced *t, const struct flip_hdr *h)
 	char hex[PORT_HEX_MAX], clock[16];
 	struct gw_port port;
 	struct rpc_hdr r;
+	uint64_t group;
 	struct tm tm;
 
 	(void)strftime(clock, sizeof clock, "%H:%M:%S", localtime_r(&seconds, &tm));
 	printf("%s.%06" PRIu64 " %c %-8s %-7s %08" PRIx64 "->%08" PRIx64 " %u", clock, t->at_us % 1000000,
 	       t->sent ? '>' : '<', *t->host ? t->host : "*", flip_type_name(h->type), h->src >> 32, h->dst >> 32,
 	       h->messid);
-	if (h->type == FLIP_UNIDATA && h->total > h->length)
+	if (h->flags & FLIP_F_GROUP)
+		printf("  of the group");
+	else if (h->type == FLIP_UNIDATA && h->flags & FLIP_F_RAW)
+		printf("  raw, %u bytes", h->total);
+	if (group_of(t, h, &group))
+		printf("  to group %08" PRIx64, group >> 32);
+	if ((h->type == FLIP_UNIDATA || h->type == FLIP_MULTIDATA) && h->total > h->length)
 		printf("  [%u+%u of %u]", h->offset, h->length, h->total);
 	if (h->type == FLIP_HEREIS)
 		printf("  life %u%s", h->src_inc, h->flags & FLIP_F_ANNOUNCE ? ", announced" : "");

@@ -10,6 +10,9 @@
  */
 typedef uint64_t flip_addr;
 
+/* What a broadcast is sent to, the null address on the wire: anybody may listen on it. F yields it for nothing. */
+#define FLIP_EVERYBODY ((flip_addr)1)
+
 /* A fresh private address. */
 flip_addr flip_addr_random(void);
 /* F. Null maps to null, nothing else does. */

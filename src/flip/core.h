@@ -29,6 +29,15 @@ static inline bool loc_has(const struct loc_set *s, uint32_t loc)
 	return s->words[loc / 64] >> loc % 64 & 1;
 }
 
+static inline unsigned loc_count(const struct loc_set *s)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < LOC_WORDS; i++)
+		n += (unsigned)__builtin_popcountll(s->words[i]);
+	return n;
+}
+
 static inline bool loc_empty(const struct loc_set *s)
 {
 	for (unsigned i = 0; i < LOC_WORDS; i++) {
@@ -41,7 +50,7 @@ static inline bool loc_empty(const struct loc_set *s)
 /* Something to hand up in flip_work. */
 struct upcall {
 	STAILQ_ENTRY(upcall) next;
-	enum { UP_DELIVER, UP_NOTDELIVER, UP_LOCATED, UP_ANNOUNCED, UP_LOST } kind;
+	enum { UP_DELIVER, UP_NOTDELIVER, UP_LOCATED, UP_ANNOUNCED, UP_LOST, UP_GROUP } kind;
 	flip_addr ep;
 	union {
 		struct flip_delivery delivery;
@@ -52,6 +61,7 @@ struct upcall {
 		} located;
 		flip_addr announced;
 		uint32_t lost_inc;
+		flip_addr group;
 	};
 };
 
@@ -110,11 +120,15 @@ struct locate {
 	struct hnode node;
 	struct timer timer;
 	bool is_port, busy, settling;
+	bool near;  /* some hosts are farther than the question goes */
+	bool quiet; /* it does not ask for noes */
 	flip_addr addr;
 	uint8_t port[FLIP_PORT_LEN];
 	uint32_t id;
 	uint64_t interval_us, deadline_us, timeout_us;
 	uint64_t busy_us; /* when BUSY was last heard */
+	uint64_t busy_interval_us;
+	flip_addr busy_addr;
 	uint8_t hops, noes;
 	struct loc_set awaited;
 	TAILQ_HEAD(locate_queue, out) outs;
@@ -127,6 +141,25 @@ struct announcement {
 	unsigned left;
 };
 
+/* What this host knows of a group: group.c. */
+struct group {
+	struct hnode node;
+	struct timer timer;
+	flip_addr addr;
+	uint32_t id; /* of the question */
+	bool asking;
+	uint64_t asked_us; /* when everybody had answered last; 0: never */
+	uint64_t used_us;
+	uint64_t interval_us, deadline_us;
+	size_t wanted;
+	struct loc_set awaited;
+	struct member {
+		flip_addr addr;
+		uint32_t id; /* of the question that it was last named in an answer to */
+	} * members;
+	size_t n, cap;
+};
+
 #define RECENT_N 1024u
 
 struct flip {
@@ -136,12 +169,16 @@ struct flip {
 	struct flip_stats stats;
 	struct timers timers;
 	struct routes routes;
-	struct htab eps, outs, ins, locates;
+	struct htab eps, outs, ins, locates, groups;
+	size_t n_joined; /* memberships of groups, of all endpoints */
+	const struct flip_raw_ops *raw;
+	void *raw_ctx;
 	STAILQ_HEAD(, upcall) upcalls;
 	TAILQ_HEAD(in_age, in) ins_by_age;
 	LIST_HEAD(, announcement) announcements;
 	struct link *links[FLIP_LOCS_MAX];
 	struct loc_set alive;
+	uint8_t distance[FLIP_LOCS_MAX]; /* networks to cross; 0 or 1: it is on one of ours */
 	uint64_t started_us;
 	uint64_t now_us; /* as of the last event */
 	bool closing;
@@ -159,10 +196,22 @@ static inline uint64_t message_hash(flip_addr a, flip_addr b, uint32_t messid)
 	return hash_u64(a ^ hash_u64(b ^ messid));
 }
 
+/* The list of live hosts is complete by then. */
+static inline uint64_t flip_settled_us(const struct flip *f)
+{
+	return f->started_us + f->config.settle_us;
+}
+
 /* flip.c */
+/* May a message with these flags go to, or come from, that location? */
+bool flip_admits(const struct flip *f, uint8_t flags, uint32_t loc);
+/* A message for an endpoint that is not up: does it concern something that is still owed? */
+bool flip_owes(struct flip *f, struct flip_ep *ep, flip_addr src, const struct flip_data *d);
 struct upcall *flip_upcall(struct flip *f, int kind, flip_addr ep);
 void flip_fail(struct flip *f, flip_addr ep, flip_addr dst, uint32_t messid, enum flip_why why, bool certain);
 void flip_packet(struct flip *f, uint32_t loc, struct flip_hdr *h, const void *data);
+/* The same to each host that is alive. */
+void flip_packet_each(struct flip *f, struct flip_hdr *h, const void *data);
 void flip_learn(struct flip *f, flip_addr addr, uint32_t loc, uint32_t inc);
 
 /* out.c */
@@ -208,5 +257,11 @@ void locate_resolved(struct flip *f, flip_addr addr, uint64_t now_us);
 bool locate_pending(struct flip *f, flip_addr addr);
 void locate_leave(struct flip *f, struct out *o);
 void locate_free(struct flip *f, struct locate *l);
+
+/* group.c */
+void group_question(struct flip *f, uint32_t loc, const struct flip_hdr *h);
+void group_answer(struct flip *f, uint32_t loc, const struct flip_hdr *h, const uint8_t *data, uint64_t now_us);
+void group_peer_dead(struct flip *f, uint32_t loc, uint64_t now_us);
+void group_free(struct flip *f, struct group *g);
 
 #endif

@@ -61,8 +61,12 @@ void flip_free(struct flip *f)
 		in_free(f, TAILQ_FIRST(&f->ins_by_age));
 	for (size_t i = 0; (node = htab_walk(&f->locates, &i, &next));)
 		locate_free(f, container_of(node, struct locate, node));
-	for (size_t i = 0; (node = htab_walk(&f->eps, &i, &next));)
+	for (size_t i = 0; (node = htab_walk(&f->groups, &i, &next));)
+		group_free(f, container_of(node, struct group, node));
+	for (size_t i = 0; (node = htab_walk(&f->eps, &i, &next));) {
+		free(container_of(node, struct flip_ep, node)->groups);
 		free(container_of(node, struct flip_ep, node));
+	}
 	while ((u = STAILQ_FIRST(&f->upcalls))) {
 		STAILQ_REMOVE_HEAD(&f->upcalls, next);
 		upcall_free(u);
@@ -77,9 +81,37 @@ void flip_free(struct flip *f)
 	htab_done(&f->outs);
 	htab_done(&f->ins);
 	htab_done(&f->locates);
+	htab_done(&f->groups);
 	routes_done(&f->routes);
 	timers_done(&f->timers);
 	free(f);
+}
+
+void flip_raw(struct flip *f, const struct flip_raw_ops *ops, void *ctx)
+{
+	f->raw = ops;
+	f->raw_ctx = ctx;
+}
+
+struct timers *flip_timers(struct flip *f)
+{
+	return &f->timers;
+}
+
+uint64_t flip_now(const struct flip *f)
+{
+	return f->now_us;
+}
+
+bool flip_admits(const struct flip *f, uint8_t flags, uint32_t loc)
+{
+	return !(flags & FLIP_F_SAFE) || loc == FLIP_LOC_HERE || !f->raw || !f->raw->trusts ||
+	       f->raw->trusts(f->raw_ctx, loc);
+}
+
+bool flip_owes(struct flip *f, struct flip_ep *ep, flip_addr src, const struct flip_data *d)
+{
+	return !ep->raw && f->ops->owed(f->ctx, ep, src, d);
 }
 
 const struct flip_stats *flip_stats(const struct flip *f)
@@ -120,6 +152,14 @@ void flip_packet(struct flip *f, uint32_t loc, struct flip_hdr *h, const void *d
 	f->ops->transmit(f->ctx, loc, iov, h->length ? 2 : 1);
 }
 
+void flip_packet_each(struct flip *f, struct flip_hdr *h, const void *data)
+{
+	for (uint32_t loc = 1; loc < FLIP_LOCS_MAX; loc++) {
+		if (loc_has(&f->alive, loc))
+			flip_packet(f, loc, h, data);
+	}
+}
+
 struct flip_ep *flip_ep_find(struct flip *f, flip_addr addr)
 {
 	struct flip_ep *ghost = NULL;
@@ -157,6 +197,31 @@ struct flip_ep *flip_ep_new(struct flip *f, flip_addr private_addr, uint32_t inc
 	return ep;
 }
 
+void flip_ep_put(struct wire_out *w, const struct flip_ep *ep, uint32_t magic, uint16_t version)
+{
+	wire_put_u32(w, magic);
+	wire_put_u16(w, version);
+	wire_put_u16(w, 0);
+	wire_put_u64(w, ep->private_addr);
+	wire_put_u32(w, ep->inc);
+	wire_put_u32(w, ep->messid);
+}
+
+int flip_ep_get(struct flip *f, struct wire_in *w, uint32_t magic, uint16_t version, struct flip_ep **ret_ep)
+{
+	bool ours = wire_get_u32(w) == magic && wire_get_u16(w) == version && !wire_get_u16(w);
+	flip_addr private_addr = ours ? wire_get_u64(w) : 0;
+	uint32_t inc = wire_get_u32(w), messid = wire_get_u32(w);
+
+	if (w->bad || !private_addr || inc == UINT32_MAX)
+		return -EBADMSG;
+	*ret_ep = flip_ep_new(f, private_addr, inc + 1, NULL);
+	if (!*ret_ep)
+		return -EEXIST;
+	(*ret_ep)->messid = messid;
+	return 0;
+}
+
 void flip_ep_hide(struct flip *f, struct flip_ep *ep)
 {
 	if (!ep->hidden)
@@ -169,6 +234,8 @@ void flip_ep_free(struct flip *f, struct flip_ep *ep)
 	if (!ep)
 		return;
 	flip_ep_hide(f, ep);
+	f->n_joined -= ep->n_groups;
+	free(ep->groups);
 	free(ep);
 }
 
@@ -221,7 +288,7 @@ uint32_t flip_location(struct flip *f, flip_addr addr)
 	return route ? route->loc : FLIP_LOC_NONE;
 }
 
-static void announce_now(struct flip *f, const struct flip_ep *ep)
+static void announce_now(struct flip *f, const struct flip_ep *ep, bool first)
 {
 	struct flip_hdr h = {
 		.type = FLIP_HEREIS,
@@ -232,11 +299,10 @@ static void announce_now(struct flip *f, const struct flip_ep *ep)
 	};
 
 	f->stats.announcements++;
-	/* Those we talk to are told authentically; the broadcast is a hint to whoever else wonders. */
-	for (uint32_t loc = 1; loc < FLIP_LOCS_MAX; loc++) {
-		if (loc_has(&f->alive, loc))
-			flip_packet(f, loc, &h, NULL);
-	}
+	/* All are told authentically once. The broadcast is a hint, to whoever was not reached and wonders. */
+	if (first)
+		flip_packet_each(f, &h, NULL);
+	h.hops_max = FLIP_HOPS_MAX;
 	flip_packet(f, FLIP_LOC_ALL, &h, NULL);
 }
 
@@ -247,7 +313,7 @@ static void announcement_fire(struct timer *t, void *ctx, uint64_t now_us)
 	struct flip_ep *ep = flip_ep_find(f, a->addr);
 
 	if (ep && ep->state == FLIP_EP_UP && a->left) {
-		announce_now(f, ep);
+		announce_now(f, ep, a->left == ARRAY_LEN(announce_after_us));
 		a->left--;
 	} else {
 		a->left = 0;
@@ -275,7 +341,9 @@ void flip_ep_announce(struct flip *f, struct flip_ep *ep, uint64_t now_us)
 /* A packet of ours came back: nobody there (or moving). */
 static void bounced(struct flip *f, uint32_t loc, const struct flip_hdr *h)
 {
-	enum flip_why why = h->type == FLIP_BUSY ? FLIP_WHY_BUSY : FLIP_WHY_NOTHERE;
+	enum flip_why why = h->type == FLIP_BUSY	? FLIP_WHY_BUSY
+			    : h->type == FLIP_UNTRUSTED ? FLIP_WHY_UNTRUSTED
+							: FLIP_WHY_NOTHERE;
 	struct out *o = out_find(f, h->dst, h->messid);
 
 	if (why == FLIP_WHY_NOTHERE)
@@ -314,9 +382,17 @@ void flip_input(struct flip *f, uint32_t loc, bool broadcast, const uint8_t *pac
 	}
 	switch (h.type) {
 	case FLIP_LOCATE:
-		locate_question(f, loc, &h, data);
+		if (h.flags & FLIP_F_GROUP)
+			group_question(f, loc, &h);
+		else
+			locate_question(f, loc, &h, data);
 		break;
 	case FLIP_HEREIS:
+		if (h.flags & FLIP_F_GROUP) {
+			if (!broadcast)
+				group_answer(f, loc, &h, data, now_us);
+			break;
+		}
 		if (broadcast) {
 			hinted(f, loc, &h);
 			break;
@@ -329,14 +405,20 @@ void flip_input(struct flip *f, uint32_t loc, bool broadcast, const uint8_t *pac
 		locate_answer(f, loc, &h, data, now_us);
 		break;
 	case FLIP_UNIDATA:
+	case FLIP_MULTIDATA:
 		in_unidata(f, loc, &h, data, now_us);
 		break;
 	case FLIP_NOTHERE:
 	case FLIP_BUSY:
-		if (h.flags & FLIP_F_LOCATE)
+		if (h.flags & FLIP_F_LOCATE && h.flags & FLIP_F_GROUP)
+			group_answer(f, loc, &h, NULL, now_us);
+		else if (h.flags & FLIP_F_LOCATE)
 			locate_answer(f, loc, &h, data, now_us);
 		else
 			bounced(f, loc, &h);
+		break;
+	case FLIP_UNTRUSTED:
+		bounced(f, loc, &h);
 		break;
 	case FLIP_CREDIT:
 		out_credit(f, &h, data, now_us);
@@ -353,14 +435,18 @@ static void upcall_run(struct flip *f, struct upcall *u, uint64_t now_us)
 
 	switch (u->kind) {
 	case UP_DELIVER:
-		if (ep &&
-		    (ep->state == FLIP_EP_UP || f->ops->owed(f->ctx, ep, u->delivery.src, &u->delivery.data))) {
+		if (ep && (ep->state == FLIP_EP_UP || flip_owes(f, ep, u->delivery.src, &u->delivery.data))) {
 			f->stats.delivered++;
-			f->ops->deliver(f->ctx, ep, &u->delivery);
+			if (ep->raw)
+				f->raw->deliver(f->raw_ctx, ep, &u->delivery);
+			else
+				f->ops->deliver(f->ctx, ep, &u->delivery);
 		}
 		break;
 	case UP_NOTDELIVER:
-		if (ep)
+		if (ep && ep->raw)
+			f->raw->notdeliver(f->raw_ctx, ep, &u->failure);
+		else if (ep)
 			f->ops->notdeliver(f->ctx, ep, &u->failure);
 		break;
 	case UP_LOCATED:
@@ -369,10 +455,17 @@ static void upcall_run(struct flip *f, struct upcall *u, uint64_t now_us)
 	case UP_ANNOUNCED:
 		locate_resolved(f, u->announced, now_us);
 		f->ops->announced(f->ctx, u->announced);
+		if (f->raw)
+			f->raw->announced(f->raw_ctx, u->announced);
 		break;
 	case UP_LOST:
-		if (ep && ep->state == FLIP_EP_GHOST)
+		if (ep && ep->state == FLIP_EP_GHOST && ep->raw)
+			f->raw->lost(f->raw_ctx, ep, u->lost_inc);
+		else if (ep && ep->state == FLIP_EP_GHOST)
 			f->ops->lost(f->ctx, ep, u->lost_inc);
+		break;
+	case UP_GROUP:
+		f->raw->group_located(f->raw_ctx, u->group);
 		break;
 	}
 }
@@ -411,6 +504,13 @@ void flip_peer_alive(struct flip *f, uint32_t loc, bool alive, uint64_t now_us)
 	while (l && (o = TAILQ_FIRST(&l->outs)))
 		out_fail(f, o, FLIP_WHY_TIMEOUT, false);
 	locate_peer_dead(f, loc, now_us);
+	group_peer_dead(f, loc, now_us);
+}
+
+void flip_peer_distance(struct flip *f, uint32_t loc, uint8_t hops)
+{
+	if (loc && loc < FLIP_LOCS_MAX)
+		f->distance[loc] = hops;
 }
 
 void flip_each_route(const struct flip *f, void (*fn)(void *ctx, flip_addr addr, uint32_t loc, uint32_t inc),

@@ -42,7 +42,12 @@ static void hand_up(struct flip *f, const struct flip_hdr *h, uint32_t loc, stru
 		.src_inc = h->src_inc,
 		.loc = loc,
 		.messid = h->messid,
-		.data = { .body = buf, .len = buf->len },
+		.data = {
+			.body = buf,
+			.len = buf->len,
+			.flags = (uint8_t)((h->flags & (FLIP_F_RAW | FLIP_F_SAFE)) |
+					   (h->type == FLIP_MULTIDATA ? FLIP_F_GROUP : 0)),
+		},
 	};
 }
 
@@ -198,6 +203,15 @@ void in_unidata(struct flip *f, uint32_t loc, const struct flip_hdr *h, const ui
 	struct flip_ep *ep = flip_ep_find(f, h->dst);
 
 	flip_learn(f, h->src, loc, h->src_inc);
+	if (!flip_admits(f, h->flags, loc)) {
+		bounce(f, loc, h, FLIP_UNTRUSTED, ep ? ep->inc : 0);
+		return;
+	}
+	/* Whoever sends raw messages writes all of them: none may pass for RPC's. */
+	if (ep && ep->raw != !!(h->flags & FLIP_F_RAW)) {
+		f->stats.bad++;
+		return;
+	}
 	if (!ep || ep->state != FLIP_EP_UP) {
 		struct flip_data d = { 0 };
 
@@ -205,7 +219,7 @@ void in_unidata(struct flip *f, uint32_t loc, const struct flip_hdr *h, const ui
 			struct buf *buf = buf_copy(data, h->length);
 
 			d = (struct flip_data) { .body = buf, .len = buf->len };
-			if (f->ops->owed(f->ctx, ep, h->src, &d)) {
+			if (flip_owes(f, ep, h->src, &d)) {
 				hand_up(f, h, loc, buf);
 				return;
 			}

@@ -123,11 +123,12 @@ static void transmit(struct flip *f, uint32_t loc, struct flip_hdr *h, const str
 	f->ops->transmit(f->ctx, loc, iov, n);
 }
 
-static struct flip_hdr data_hdr(struct flip *f, flip_addr src, uint32_t src_inc, flip_addr dst, uint32_t messid,
-				uint32_t total, uint32_t frag)
+static struct flip_hdr data_hdr(struct flip *f, flip_addr src, uint32_t src_inc, flip_addr dst, uint8_t flags,
+				uint32_t messid, uint32_t total, uint32_t frag)
 {
 	return (struct flip_hdr) {
-		.type = FLIP_UNIDATA,
+		.type = flags & FLIP_F_GROUP ? FLIP_MULTIDATA : FLIP_UNIDATA,
+		.flags = flags & (FLIP_F_RAW | FLIP_F_SAFE),
 		.hops_max = 1,
 		.frag = (uint16_t)frag,
 		.src = src,
@@ -141,7 +142,7 @@ static struct flip_hdr data_hdr(struct flip *f, flip_addr src, uint32_t src_inc,
 
 static void send_frag(struct flip *f, struct out *o, uint32_t i, uint64_t now_us)
 {
-	struct flip_hdr h = data_hdr(f, o->src, o->src_inc, o->dst, o->messid, o->total, o->frag);
+	struct flip_hdr h = data_hdr(f, o->src, o->src_inc, o->dst, o->data.flags, o->messid, o->total, o->frag);
 	struct link *l = o->link;
 
 	h.offset = i * o->frag;
@@ -215,9 +216,13 @@ void out_start(struct flip *f, struct out *o, uint32_t loc, uint64_t now_us)
 {
 	struct flip_hdr h;
 
+	if (!flip_admits(f, o->data.flags, loc)) {
+		out_fail(f, o, FLIP_WHY_UNTRUSTED, true);
+		return;
+	}
 	divide(o, link_frag(f, loc));
 	if (o->n_frags == 1) {
-		h = data_hdr(f, o->src, o->src_inc, o->dst, o->messid, o->total, o->frag);
+		h = data_hdr(f, o->src, o->src_inc, o->dst, o->data.flags, o->messid, o->total, o->frag);
 		h.length = o->total;
 		transmit(f, loc, &h, &o->data);
 		out_free(f, o);
@@ -347,41 +352,60 @@ static void out_fire(struct timer *t, void *ctx, uint64_t now_us)
 	link_pump(f, l, now_us);
 }
 
-uint32_t flip_send(struct flip *f, struct flip_ep *ep, flip_addr dst, uint32_t loc, const struct flip_data *d,
-		   uint64_t now_us)
+static void send_as(struct flip *f, struct flip_ep *ep, uint32_t messid, flip_addr dst, uint32_t loc,
+		    const struct flip_data *d, uint64_t now_us)
 {
-	uint32_t messid = ep->messid++;
 	struct flip_ep *here = loc == FLIP_LOC_NONE || loc == FLIP_LOC_HERE ? flip_ep_find(f, dst) : NULL;
 	struct out *o;
 
 	f->now_us = now_us;
-	if (here && (here->state == FLIP_EP_UP || f->ops->owed(f->ctx, here, ep->addr, d))) {
+	if (here && here->raw != ep->raw)
+		return; /* as in_unidata */
+	if (here && (here->state == FLIP_EP_UP || flip_owes(f, here, ep->addr, d))) {
 		in_local(f, here, ep, messid, d);
-		return messid;
+		return;
 	}
 	if (here && here->state == FLIP_EP_BUSY) {
 		flip_fail(f, ep->addr, dst, messid, FLIP_WHY_BUSY, true);
-		return messid;
+		return;
 	}
 	if (loc == FLIP_LOC_NONE || loc == FLIP_LOC_HERE) {
 		const struct route *route = routes_find(&f->routes, dst, f->now_us);
 
 		loc = route ? route->loc : FLIP_LOC_NONE;
 	}
+	if (loc != FLIP_LOC_NONE && !flip_admits(f, d->flags, loc)) {
+		flip_fail(f, ep->addr, dst, messid, FLIP_WHY_UNTRUSTED, true);
+		return;
+	}
 	if (loc != FLIP_LOC_NONE && d->head_len + d->len <= MIN(link_frag(f, loc), (uint32_t)FLIP_FRAG)) {
-		struct flip_hdr h = data_hdr(f, ep->addr, ep->inc, dst, messid, (uint32_t)(d->head_len + d->len),
-					     link_frag(f, loc));
+		struct flip_hdr h = data_hdr(f, ep->addr, ep->inc, dst, d->flags, messid,
+					     (uint32_t)(d->head_len + d->len), link_frag(f, loc));
 
 		h.length = h.total;
 		transmit(f, loc, &h, d);
-		return messid;
+		return;
 	}
 	o = out_new(f, ep, dst, messid, d);
 	if (loc == FLIP_LOC_NONE)
 		locate_address(f, o, now_us);
 	else
 		out_start(f, o, loc, now_us);
+}
+
+uint32_t flip_send(struct flip *f, struct flip_ep *ep, flip_addr dst, uint32_t loc, const struct flip_data *d,
+		   uint64_t now_us)
+{
+	uint32_t messid = ep->messid++;
+
+	send_as(f, ep, messid, dst, loc, d, now_us);
 	return messid;
+}
+
+void flip_send_again(struct flip *f, struct flip_ep *ep, uint32_t messid, flip_addr dst, const struct flip_data *d,
+		     uint64_t now_us)
+{
+	send_as(f, ep, messid, dst, FLIP_LOC_NONE, d, now_us);
 }
 
 bool flip_sending(struct flip *f, const struct flip_ep *ep, uint32_t messid)

@@ -32,9 +32,11 @@ static bool data_ok(const struct flip_hdr *h)
 		return false;
 	if (!h->src || !h->dst || h->frag < FLIP_FRAG_MIN || h->frag > FLIP_FRAG_MAX)
 		return false;
-	if (h->type != FLIP_UNIDATA)
+	if (h->type != FLIP_UNIDATA && h->type != FLIP_MULTIDATA)
 		return h->length == 0;
 	if (h->offset % h->frag)
+		return false;
+	if (h->type == FLIP_MULTIDATA && (!(h->flags & FLIP_F_RAW) || h->total < FLIP_GROUP_LEN))
 		return false;
 	/* A whole fragment, or what is left of the message. */
 	return h->length == (h->total - h->offset < h->frag ? h->total - h->offset : h->frag) &&
@@ -45,8 +47,13 @@ static bool name_ok(const struct flip_hdr *h)
 {
 	if (h->offset || h->total != h->length)
 		return false;
+	if (h->flags & FLIP_F_GROUP && h->flags & FLIP_F_PORT)
+		return false;
 	if (h->flags & FLIP_F_PORT)
 		return h->length == FLIP_PORT_LEN && (h->type != FLIP_HEREIS || h->src);
+	if (h->flags & FLIP_F_GROUP && h->type == FLIP_HEREIS)
+		return h->src && h->length && h->length % FLIP_MEMBER_LEN == 0 &&
+		       h->length <= FLIP_MEMBER_LEN * FLIP_MEMBERS_MAX;
 	if (h->length)
 		return false;
 	return h->type == FLIP_LOCATE ? h->dst != 0 : h->src != 0;
@@ -62,6 +69,8 @@ static bool type_ok(const struct flip_hdr *h)
 	case FLIP_BUSY:
 		return h->flags & FLIP_F_LOCATE ? name_ok(h) : data_ok(h);
 	case FLIP_UNIDATA:
+	case FLIP_MULTIDATA:
+	case FLIP_UNTRUSTED:
 		return data_ok(h);
 	case FLIP_CREDIT:
 		return h->src && h->dst && !h->offset && !h->total && h->length >= 4 &&

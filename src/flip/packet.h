@@ -17,9 +17,15 @@
  *   flipd.
  * - HEREIS: src is at the sender (FLIP_F_PORT: it serves the port in the data). An answer echoes messid; an
  *   announcement (FLIP_F_ANNOUNCE) was not asked for.
- * - UNIDATA: data from src to dst. With FLIP_F_ASK its arrival is answered with a CREDIT if it is a fragment.
+ *   FLIP_F_GROUP: dst (src in the answer) is a group, and HEREIS says who of it is at the sender, in data: address
+ *   (8), incarnation (4) of each.
+ * - UNIDATA: data from src to dst. With FLIP_F_ASK its arrival is answered with a CREDIT if it is a fragment. With
+ *   FLIP_F_RAW it is between programs that use FLIP themselves; without, it is RPC's. FLIP_F_SAFE: only hosts that
+ *   trust each other may carry it.
+ * - MULTIDATA: a UNIDATA with FLIP_F_RAW to one member of a group, whose address is the message's first 8 bytes.
  * - NOTHERE: with FLIP_F_LOCATE, "not here" to a LOCATE that asked for such answers; else a UNIDATA packet comes
  *   back, its header (src and dst swapped) without its data.
+ * - UNTRUSTED: as NOTHERE, but dst's host does not trust the sender's, and FLIP_F_SAFE asks for that.
  * - BUSY: as NOTHERE, but the address is here and is being migrated; try again soon.
  * - CREDIT: which fragments of a message have arrived. dst is its sender, data: number of fragments that arrived
  *   without a gap, then a bit for each one from there.
@@ -41,16 +47,22 @@
 /* The longest message: RPC's largest body and headers. */
 #define FLIP_MSG_MAX ((16u << 20) + 4096u)
 #define FLIP_PORT_LEN 16
+/* Networks that a packet may cross. */
+#define FLIP_HOPS_MAX 25u
 #define FLIP_CREDIT_BITS 1024u
+/* Members of one group on one host: a HEREIS names them all. */
+#define FLIP_MEMBERS_MAX 100u
+#define FLIP_MEMBER_LEN 12u
+#define FLIP_GROUP_LEN 8u
 #define FLIP_PACKET_MAX (FLIP_HDR_LEN + FLIP_FRAG_MAX)
 
 enum flip_type {
 	FLIP_LOCATE = 1,
 	FLIP_HEREIS,
 	FLIP_UNIDATA,
-	FLIP_MULTIDATA, /* groups: not sent yet, ignored */
+	FLIP_MULTIDATA,
 	FLIP_NOTHERE,
-	FLIP_UNTRUSTED, /* never sent: all that a flipd carries is sealed */
+	FLIP_UNTRUSTED,
 	FLIP_BUSY,
 	FLIP_CREDIT,
 	FLIP_TYPE_N,
@@ -61,7 +73,10 @@ enum flip_flag {
 	FLIP_F_ANSWER = 0x02,	/* LOCATE: say so too if it is not here */
 	FLIP_F_LOCATE = 0x04,	/* NOTHERE, BUSY: answers a LOCATE */
 	FLIP_F_ANNOUNCE = 0x08, /* HEREIS: nobody asked */
-	FLIP_F_ASK = 0x10,	/* UNIDATA: a CREDIT at once, please */
+	FLIP_F_ASK = 0x10,	/* UNIDATA, MULTIDATA: a CREDIT at once, please */
+	FLIP_F_RAW = 0x20,	/* UNIDATA, MULTIDATA: not RPC's */
+	FLIP_F_GROUP = 0x40,	/* about a group */
+	FLIP_F_SAFE = 0x80,	/* UNIDATA, MULTIDATA: not to hosts that are not trusted */
 };
 
 struct flip_hdr {

@@ -1,67 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "flip/peer.h"
+#include "flip/peer_core.h"
 
 #include <errno.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/queue.h>
 
-#include "base/timers.h"
 #include "base/util.h"
 #include "base/wire.h"
 #include "flip/flip.h"
 
-#define PEER_VERSION 1
 #define HELLO_LEN (4 + 2 * PEER_ID_LEN + 2 * SEAL_KEY_LEN + 4 + SEAL_TAG_LEN)
-#define BROADCAST_AD (4 + PEER_ID_LEN)
-#define BROADCAST_HDR (BROADCAST_AD + SEAL_NONCE_LEN)
-#define BROADCAST_TEXT (SEAL_KEY_LEN + 8)
 /* Packets that wait for a session. */
 #define QUEUE_MAX 64u
 #define HELLO_FIRST_US 100000u
 #define HELLO_MAX_SHIFT 5u
 #define HELLO_ANSWER_US 20000u
-
-enum { T_BROADCAST = 1, T_HELLO, T_DATA };
-enum { DATA_PING = 0x01 /* please answer */ };
-
-struct queued {
-	STAILQ_ENTRY(queued) next;
-	size_t len;
-	uint8_t data[];
-};
-
-struct peer {
-	struct timer timer; /* HELLO again, or is it still there? */
-	uint32_t loc;
-	char name[GW_HOST_MAX];
-	uint8_t public[SEAL_KEY_LEN], hello_key[SEAL_KEY_LEN];
-	uint8_t id[PEER_ID_LEN];
-	bool listed, revoked, alive, have_session, have_next;
-	struct sockaddr_in addr, hint; /* proven, and where a broadcast or HELLO seemed to come from */
-	uint64_t heard_us, answered_us;
-	unsigned hellos; /* unanswered */
-	struct seal_session session, next;
-	uint8_t broadcast_boot[SEAL_KEY_LEN]; /* that broadcasts carried last */
-	struct replay broadcasts;
-	STAILQ_HEAD(, queued) queue;
-	unsigned n_queued;
-};
-
-struct peers {
-	struct peer_config config;
-	const struct peer_ops *ops;
-	void *ctx;
-	struct peer_stats stats;
-	struct timers timers;
-	struct timer beacon;
-	struct seal_pair boot;
-	uint8_t id[PEER_ID_LEN];
-	uint64_t broadcast_counter;
-	uint32_t n; /* locations 1..n */
-	struct peer *peers[PEERS_MAX + 1];
-};
 
 static void beacon_fire(struct timer *t, void *ctx, uint64_t now_us);
 static void peer_fire(struct timer *t, void *ctx, uint64_t now_us);
@@ -192,7 +146,7 @@ void peers_hosts_end(struct peers *p, uint64_t now_us)
 	}
 }
 
-static struct peer *by_id(struct peers *p, const uint8_t *id)
+struct peer *peer_by_id(struct peers *p, const uint8_t *id)
 {
 	for (uint32_t i = 1; i <= p->n; i++) {
 		if (!p->peers[i]->revoked && !memcmp(p->peers[i]->id, id, PEER_ID_LEN))
@@ -201,13 +155,13 @@ static struct peer *by_id(struct peers *p, const uint8_t *id)
 	return NULL;
 }
 
-static void out(struct peers *p, const struct sockaddr_in *to, const uint8_t *data, size_t len)
+void peer_out(struct peers *p, const struct sockaddr_in *to, const uint8_t *data, size_t len)
 {
 	p->stats.out++;
 	p->ops->send(p->ctx, to, data, len);
 }
 
-static size_t gather(uint8_t *to, const struct iovec *iov, int n)
+size_t peer_gather(uint8_t *to, const struct iovec *iov, int n)
 {
 	size_t len = 0;
 
@@ -218,28 +172,8 @@ static size_t gather(uint8_t *to, const struct iovec *iov, int n)
 	return len;
 }
 
-static void send_broadcast(struct peers *p, const struct iovec *iov, int n)
-{
-	uint8_t d[PEER_DATAGRAM_MAX];
-	struct wire_out w = wire_out(d, sizeof(d));
-	uint8_t *nonce, *text;
-	size_t len;
-
-	wire_put_u8(&w, T_BROADCAST);
-	wire_put_u8(&w, PEER_VERSION);
-	wire_put_u16(&w, 0);
-	wire_put_bytes(&w, p->id, PEER_ID_LEN);
-	nonce = wire_room(&w, SEAL_NONCE_LEN);
-	text = d + w.len;
-	wire_put_bytes(&w, p->boot.public, SEAL_KEY_LEN);
-	wire_put_u64(&w, ++p->broadcast_counter);
-	len = BROADCAST_TEXT + gather(d + w.len, iov, n);
-	seal_close_random(p->config.cluster, nonce, d, BROADCAST_AD, text, len);
-	out(p, NULL, d, BROADCAST_HDR + len + SEAL_TAG_LEN);
-}
-
-static void send_data(struct peers *p, struct seal_session *s, const struct sockaddr_in *to, uint8_t flags,
-		      const struct iovec *iov, int n)
+void peer_send_data(struct peers *p, const struct peer *peer, struct seal_session *s, const struct path *to,
+		    uint8_t flags, const struct iovec *iov, int n, uint64_t now_us)
 {
 	uint8_t d[PEER_DATAGRAM_MAX];
 	struct wire_out w = wire_out(d, sizeof(d));
@@ -251,9 +185,9 @@ static void send_data(struct peers *p, struct seal_session *s, const struct sock
 	wire_put_u8(&w, 0);
 	wire_put_u32(&w, s->index);
 	wire_put_u64(&w, ++s->sent);
-	len = gather(d + PEER_DATA_HDR, iov, n);
+	len = peer_gather(d + PEER_DATA_HDR, iov, n);
 	seal_close(&s->tx, s->sent, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len);
-	out(p, to, d, PEER_DATA_HDR + len + SEAL_TAG_LEN);
+	path_send(p, peer, to, d, PEER_DATA_HDR + len + SEAL_TAG_LEN, now_us);
 }
 
 static void hello_tag(const struct peer *peer, uint8_t tag[SEAL_TAG_LEN], const uint8_t *d)
@@ -261,14 +195,14 @@ static void hello_tag(const struct peer *peer, uint8_t tag[SEAL_TAG_LEN], const 
 	crypto_generichash(tag, SEAL_TAG_LEN, d, HELLO_LEN - SEAL_TAG_LEN, peer->hello_key, SEAL_KEY_LEN);
 }
 
-static void send_hello(struct peers *p, struct peer *peer, const uint8_t echo[SEAL_KEY_LEN])
+static void send_hello(struct peers *p, struct peer *peer, const uint8_t echo[SEAL_KEY_LEN], uint64_t now_us)
 {
 	static const uint8_t none[SEAL_KEY_LEN];
-	const struct sockaddr_in *to = peer->hint.sin_port ? &peer->hint : &peer->addr;
+	const struct path *to = path_known(&peer->hint) ? &peer->hint : &peer->path;
 	uint8_t d[HELLO_LEN];
 	struct wire_out w = wire_out(d, sizeof(d));
 
-	if (!to->sin_port)
+	if (!path_known(to))
 		return;
 	wire_put_u8(&w, T_HELLO);
 	wire_put_u8(&w, PEER_VERSION);
@@ -280,16 +214,15 @@ static void send_hello(struct peers *p, struct peer *peer, const uint8_t echo[SE
 	wire_put_u32(&w, peer->loc);
 	hello_tag(peer, d + w.len, d);
 	p->stats.hellos_out++;
-	out(p, to, d, sizeof(d));
+	path_send(p, peer, to, d, sizeof(d), now_us);
 }
 
-/* Begins a handshake unless one is under way. */
-static void want_session(struct peers *p, struct peer *peer, uint64_t now_us)
+void peer_want_session(struct peers *p, struct peer *peer, uint64_t now_us)
 {
 	if (peer->hellos && timer_armed(&peer->timer))
 		return;
 	peer->hellos = 1;
-	send_hello(p, peer, NULL);
+	send_hello(p, peer, NULL, now_us);
 	timers_arm(&p->timers, &peer->timer, now_us + HELLO_FIRST_US);
 }
 
@@ -308,7 +241,7 @@ static void peer_fire(struct timer *t, void *ctx, uint64_t now_us)
 			peer->hellos = 0;
 			return;
 		}
-		send_hello(p, peer, NULL);
+		send_hello(p, peer, NULL, now_us);
 		timers_arm(&p->timers, t, now_us + (HELLO_FIRST_US << MIN(peer->hellos, HELLO_MAX_SHIFT)));
 		peer->hellos++;
 		return;
@@ -316,7 +249,7 @@ static void peer_fire(struct timer *t, void *ctx, uint64_t now_us)
 	if (!peer->alive || !peer->have_session)
 		return;
 	if (silent_us >= p->config.dead_us / 2)
-		send_data(p, &peer->session, &peer->addr, DATA_PING, NULL, 0);
+		peer_send_data(p, peer, &peer->session, &peer->path, DATA_PING, NULL, 0, now_us);
 	timers_arm(&p->timers, t, now_us + p->config.dead_us / 8);
 }
 
@@ -324,7 +257,7 @@ static void beacon_fire(struct timer *t, void *ctx, uint64_t now_us)
 {
 	struct peers *p = ctx;
 
-	send_broadcast(p, NULL, 0);
+	broadcast_send(p, PEER_HOPS_MAX, NULL, 0);
 	timers_arm(&p->timers, t, now_us + p->config.beacon_us);
 }
 
@@ -343,7 +276,7 @@ static void enqueue(struct peers *p, struct peer *peer, const struct iovec *iov,
 		p->stats.queue_drops++;
 	}
 	q = xmalloc(sizeof(*q) + len);
-	q->len = gather(q->data, iov, n);
+	q->len = peer_gather(q->data, iov, n);
 	STAILQ_INSERT_TAIL(&peer->queue, q, next);
 	peer->n_queued++;
 }
@@ -353,27 +286,30 @@ void peers_send(struct peers *p, uint32_t loc, const struct iovec *iov, int n, u
 	struct peer *peer;
 
 	if (loc == FLIP_LOC_ALL) {
-		send_broadcast(p, iov, n);
+		struct flip_hdr h = { .hops_max = 1 };
+
+		(void)!flip_hdr_peek(&h, iov[0].iov_base, iov[0].iov_len);
+		broadcast_send(p, h.hops_max, iov, n);
 		return;
 	}
 	if (!loc || loc > p->n || p->peers[loc]->revoked)
 		return;
 	peer = p->peers[loc];
 	if (peer->have_session) {
-		send_data(p, &peer->session, &peer->addr, 0, iov, n);
+		peer_send_data(p, peer, &peer->session, &peer->path, 0, iov, n, now_us);
 		return;
 	}
 	enqueue(p, peer, iov, n);
-	want_session(p, peer, now_us);
+	peer_want_session(p, peer, now_us);
 }
 
 /* The peer has proved that it lives in the boot of this session. */
-static void heard(struct peers *p, struct peer *peer, const struct sockaddr_in *from, uint64_t now_us)
+static void heard(struct peers *p, struct peer *peer, const struct path *from, uint64_t now_us)
 {
 	struct queued *q;
 
 	peer->heard_us = now_us;
-	peer->addr = *from;
+	path_take(p, peer, from, now_us);
 	if (!peer->alive || peer->hellos) {
 		peer->hellos = 0;
 		timers_arm(&p->timers, &peer->timer, now_us + p->config.dead_us / 8);
@@ -384,7 +320,7 @@ static void heard(struct peers *p, struct peer *peer, const struct sockaddr_in *
 
 		STAILQ_REMOVE_HEAD(&peer->queue, next);
 		peer->n_queued--;
-		send_data(p, &peer->session, &peer->addr, 0, &iov, 1);
+		peer_send_data(p, peer, &peer->session, &peer->path, 0, &iov, 1, now_us);
 		free(q);
 	}
 }
@@ -413,7 +349,7 @@ static bool opens(struct seal_session *s, const uint8_t *d, size_t len, uint64_t
 	return seal_open(&s->rx, counter, d, PEER_DATA_HDR, d + PEER_DATA_HDR, len - PEER_DATA_HDR, scratch) >= 0;
 }
 
-static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d, size_t len, uint64_t now_us)
+static void on_data(struct peers *p, const struct path *from, uint8_t *d, size_t len, uint64_t now_us)
 {
 	struct wire_in w = wire_in(d, len);
 	uint8_t flags;
@@ -443,7 +379,7 @@ static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d,
 		peer->have_next = false;
 		p->stats.sessions++;
 		/* The other side may still be waiting for the proof. */
-		send_data(p, s, from, 0, NULL, 0);
+		peer_send_data(p, peer, s, from, 0, NULL, 0, now_us);
 	}
 	if (peer->have_session)
 		n = open_with(p, s, d, len, counter);
@@ -452,14 +388,16 @@ static void on_data(struct peers *p, const struct sockaddr_in *from, uint8_t *d,
 		return;
 	}
 	heard(p, peer, from, now_us);
+	/* By the way it came: whether that is open is the question. */
 	if (flags & DATA_PING)
-		send_data(p, &peer->session, &peer->addr, 0, NULL, 0);
-	if (n)
+		peer_send_data(p, peer, &peer->session, from, 0, NULL, 0, now_us);
+	if (flags & DATA_RELAY && !from->via)
+		box_input(p, peer, d + PEER_DATA_HDR, (size_t)n, now_us);
+	else if (n && !(flags & DATA_RELAY))
 		p->ops->packet(p->ctx, peer->loc, false, d + PEER_DATA_HDR, (size_t)n, now_us);
 }
 
-static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint8_t *d, size_t len,
-		     uint64_t now_us)
+static void on_hello(struct peers *p, const struct path *from, const uint8_t *d, size_t len, uint64_t now_us)
 {
 	uint8_t boot[SEAL_KEY_LEN], echo[SEAL_KEY_LEN], tag[SEAL_TAG_LEN];
 	struct wire_in w = wire_in(d, len);
@@ -476,7 +414,8 @@ static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint
 	wire_get_bytes(&w, boot, sizeof(boot));
 	wire_get_bytes(&w, echo, sizeof(echo));
 	index = wire_get_u32(&w);
-	if (w.bad || len != HELLO_LEN || memcmp(to_id, p->id, PEER_ID_LEN) != 0 || !(peer = by_id(p, from_id))) {
+	if (w.bad || len != HELLO_LEN || memcmp(to_id, p->id, PEER_ID_LEN) != 0 ||
+	    !(peer = peer_by_id(p, from_id))) {
 		p->stats.unknown++;
 		return;
 	}
@@ -501,71 +440,25 @@ static void on_hello(struct peers *p, const struct sockaddr_in *from, const uint
 	if (knows_me) {
 		struct seal_session *s = peer->have_next ? &peer->next : &peer->session;
 
-		send_data(p, s, from, DATA_PING, NULL, 0);
+		peer_send_data(p, peer, s, from, DATA_PING, NULL, 0, now_us);
 		return;
 	}
 	/* Whoever repeats recorded HELLOs gets few answers. */
 	if (now_us - peer->answered_us < HELLO_ANSWER_US && peer->answered_us)
 		return;
 	peer->answered_us = now_us;
-	send_hello(p, peer, boot);
+	send_hello(p, peer, boot, now_us);
 }
 
-static void on_broadcast(struct peers *p, const struct sockaddr_in *from, uint8_t *d, size_t len, uint64_t now_us)
+void peer_datagram(struct peers *p, const struct path *from, uint8_t *data, size_t len, uint64_t now_us)
 {
-	struct wire_in w = wire_in(d, len);
-	uint8_t boot[SEAL_KEY_LEN];
-	struct peer *peer;
-	uint64_t counter;
-	ssize_t n;
-
-	if (len < BROADCAST_HDR + BROADCAST_TEXT + SEAL_TAG_LEN || !memcmp(d + 4, p->id, PEER_ID_LEN))
-		return;
-	peer = by_id(p, d + 4);
-	if (!peer) {
-		p->stats.unknown++;
-		return;
-	}
-	n = seal_open_random(p->config.cluster, d + BROADCAST_AD, d, BROADCAST_AD, d + BROADCAST_HDR,
-			     len - BROADCAST_HDR);
-	if (n < 0) {
-		p->stats.bad++;
-		return;
-	}
-	w = wire_in(d + BROADCAST_HDR, (size_t)n);
-	wire_get_bytes(&w, boot, sizeof(boot));
-	counter = wire_get_u64(&w);
-	if (memcmp(peer->broadcast_boot, boot, sizeof(boot)) != 0) {
-		memcpy(peer->broadcast_boot, boot, sizeof(boot));
-		peer->broadcasts = (struct replay) { 0 };
-	}
-	if (!replay_test(&peer->broadcasts, counter)) {
-		p->stats.replayed++;
-		return;
-	}
-	replay_mark(&peer->broadcasts, counter);
-	if (peer->have_session && !memcmp(peer->session.peer_boot, boot, sizeof(boot))) {
-		peer->heard_us = now_us;
-		if (!peer->alive)
-			want_session(p, peer, now_us);
-	} else {
-		peer->hint = *from;
-		want_session(p, peer, now_us);
-	}
-	if (w.left)
-		p->ops->packet(p->ctx, peer->loc, true, w.p, w.left, now_us);
-}
-
-void peers_input(struct peers *p, const struct sockaddr_in *from, uint8_t *data, size_t len, uint64_t now_us)
-{
-	p->stats.in++;
 	if (len < 4 || len > PEER_DATAGRAM_MAX || data[1] != PEER_VERSION) {
 		p->stats.bad++;
 		return;
 	}
 	switch (data[0]) {
 	case T_BROADCAST:
-		on_broadcast(p, from, data, len, now_us);
+		broadcast_input(p, from, data, len, now_us);
 		break;
 	case T_HELLO:
 		on_hello(p, from, data, len, now_us);
@@ -577,6 +470,14 @@ void peers_input(struct peers *p, const struct sockaddr_in *from, uint8_t *data,
 		p->stats.bad++;
 		break;
 	}
+}
+
+void peers_input(struct peers *p, const struct sockaddr_in *from, uint8_t *data, size_t len, uint64_t now_us)
+{
+	struct path path = { .addr = *from, .hops = 1 };
+
+	p->stats.in++;
+	peer_datagram(p, &path, data, len, now_us);
 }
 
 void peers_work(struct peers *p, uint64_t now_us)
@@ -603,14 +504,18 @@ uint32_t peers_count(const struct peers *p)
 
 bool peers_info(const struct peers *p, uint32_t loc, struct peer_info *ret)
 {
+	const struct path *path;
 	const struct peer *peer;
 
 	if (!loc || loc > p->n || p->peers[loc]->revoked)
 		return false;
 	peer = p->peers[loc];
+	path = path_known(&peer->path) ? &peer->path : &peer->hint;
 	*ret = (struct peer_info) {
 		.name = peer->name,
-		.addr = peer->addr.sin_port ? peer->addr : peer->hint,
+		.addr = path->via ? p->peers[path->via]->path.addr : path->addr,
+		.via = path->via,
+		.hops = path->hops,
 		.heard_us = peer->heard_us,
 		.alive = peer->alive,
 	};

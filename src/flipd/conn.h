@@ -29,6 +29,8 @@ struct conn {
 	bool gone;	     /* its program has closed it while it was leased */
 	struct conn *lessee; /* it is travelling, in the care of that one; itself: of whoever comes */
 	bool committed;	     /* the care does not end with who took it */
+	bool deciding;	     /* nor at once: he may have come as far as that, and the next one knows */
+	struct timer patience;
 	uint64_t inode;
 	bool tracing;
 	uint32_t untraced; /* packets that it has not been told of, since it does not keep up */
@@ -48,6 +50,8 @@ struct conn {
 void conn_doom(struct conn *c, const char *why);
 /* Looks again at what it waits for: nothing at all while it travels. */
 void conn_poll(struct conn *c);
+/* May it open one more endpoint, with this number? */
+bool conn_may_open(const struct conn *c, uint32_t number);
 /* Whose it is from now on. */
 void conn_become(struct conn *c, uid_t uid, gid_t gid);
 /* It has so many endpoints more, or less. */
@@ -60,6 +64,13 @@ void conn_input(struct conn *c, const uint8_t *p, size_t n);
 void conn_drain(struct conn *c);
 /* Bytes for its program, as they are. */
 void conn_output(struct conn *c, const void *data, size_t len);
+
+/* --- local_raw.c: raw FLIP --- */
+
+/* FRAME_RAW_*; `body` is the payload. */
+void raw_frame(struct conn *c, const struct frame *f, const struct rpc_body *body);
+/* The connection is closed. */
+void raw_conn_gone(struct conn *c);
 
 /* --- travel.c: a program's connection goes along when the program moves --- */
 

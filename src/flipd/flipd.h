@@ -21,6 +21,7 @@
 #include "flip/peer.h"
 #include "flipd/inject.h"
 #include "lib/frame.h"
+#include "raw/raw.h"
 #include "rpc/rpc.h"
 
 #define FLIPD_PORT 3547
@@ -47,7 +48,14 @@ struct net {
 		uint32_t frag;
 		uint64_t until_us;
 	} paths[PEERS_MAX + 1]; /* by location */
-	struct in_addr only;	/* the interface with this address only, if not 0 */
+	/* The interfaces with these addresses only, if there are any: `address`, and `forward`'s. */
+	struct in_addr only[NET_IFS_MAX];
+	size_t n_only;
+	bool forward_peers; /* of a box: they count as a network */
+	struct arrival {
+		struct sockaddr_in from;
+		int ifindex; /* of a box: that it was multicast to, 0 if it was not */
+	} arrival;	     /* of the datagram that is being handled */
 	/* Datagrams of one length for one address, not sent yet. */
 	struct sockaddr_in to;
 	uint8_t batch[NET_BATCH + PEER_DATAGRAM_MAX];
@@ -98,6 +106,7 @@ struct flipd {
 	struct peer_config peer_config;
 	struct peers *peers;
 	struct rpc *rpc;
+	struct raw *raw;
 	struct net net;
 	struct local local;
 	int reader;			      /* see reader.c */
@@ -119,6 +128,8 @@ void net_start(struct flipd *d);
 void net_scan(struct flipd *d);
 /* Queues a datagram for an address, or for everybody (NULL). */
 void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data, size_t len);
+/* Sends it to everybody but the network that the datagram which is being handled came from. */
+void net_spread(struct flipd *d, const uint8_t *data, size_t len);
 /* Data bytes that a FLIP packet to a location may have so that its datagram needs no more than one frame. */
 uint32_t net_frag(struct flipd *d, uint32_t loc);
 void net_flush(struct flipd *d);
@@ -173,6 +184,10 @@ int reader_read(int fd, char **ret_text, struct err *e) must_check;
 bool ports_may_serve(struct flipd *d, uint32_t loc, const struct gw_port *port);
 /* A packet that says so although it may not. */
 bool ports_is_lie(struct flipd *d, uint32_t loc, const uint8_t *packet, size_t len);
+/* trust.c: whether root there is root here (root_from); for messages that ask for it. */
+bool trusts_host(const struct flipd *d, uint32_t loc);
+/* What the core of raw FLIP wants done: local_raw.c. */
+extern const struct raw_ops raw_ops;
 
 /* Gives up the file system for the empty directory `root` (NULL: may go on reading files), root for `godwit` or
  * nobody, all capabilities, and every system call that is not needed from here on; connects nothing but `connects`

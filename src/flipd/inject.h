@@ -16,7 +16,7 @@ struct inject;
 
 /* Where a thing came from, in the words of whom it is delivered to. */
 struct inject_from {
-	uint8_t bytes[16];
+	uint8_t bytes[24];
 };
 
 typedef void (*inject_deliver)(void *ctx, const struct inject_from *from, uint8_t *data, size_t len);

@@ -78,6 +78,7 @@ static void conn_close(struct conn *c)
 
 	travel_lessee_gone(c);
 	rpc_owner_gone(d->rpc, c);
+	raw_conn_gone(c);
 	LIST_REMOVE(c, list);
 	d->n_tracers -= c->tracing;
 	d->local.n_conns--;
@@ -297,9 +298,12 @@ static void on_cancel(struct conn *c, const struct frame *f)
 	rpc_cancel(c->d->rpc, ep, f->id, f->flags & FRAME_F_FORGET);
 }
 
-static bool may_open(const struct conn *c)
+bool conn_may_open(const struct conn *c, uint32_t number)
 {
-	return c->n_eps < (c->uid ? ENDPOINTS_USER_MAX : ENDPOINTS_MAX) && quota_may_open(c->user);
+	const struct flipd *d = c->d;
+
+	return number > GWC_MAIN && !rpc_ep_find(d->rpc, c, number) && !raw_ep_find(d->raw, c, number) &&
+	       c->n_eps < (c->uid ? ENDPOINTS_USER_MAX : ENDPOINTS_MAX) && quota_may_open(c->user);
 }
 
 void conn_count_ep(struct conn *c, int n)
@@ -310,8 +314,7 @@ void conn_count_ep(struct conn *c, int n)
 
 static void on_ep_open(struct conn *c, const struct frame *f)
 {
-	if (f->endpoint <= GWC_MAIN || f->aux >= UINT32_MAX || !may_open(c) ||
-	    rpc_ep_find(c->d->rpc, c, f->endpoint)) {
+	if (f->aux >= UINT32_MAX || !conn_may_open(c, f->endpoint)) {
 		conn_doom(c, "an endpoint it may not open");
 		return;
 	}
@@ -322,11 +325,15 @@ static void on_ep_open(struct conn *c, const struct frame *f)
 static void on_ep_close(struct conn *c, const struct frame *f)
 {
 	struct rpc_ep *ep = rpc_ep_find(c->d->rpc, c, f->endpoint);
+	struct raw_ep *raw = ep ? NULL : raw_ep_find(c->d->raw, c, f->endpoint);
 
-	if (!ep)
+	if (!ep && !raw)
 		return;
 	conn_count_ep(c, -1);
-	rpc_ep_close(c->d->rpc, ep);
+	if (ep)
+		rpc_ep_close(c->d->rpc, ep);
+	else
+		raw_ep_close(c->d->raw, raw);
 }
 
 static void on_serve(struct conn *c, const struct frame *f)
@@ -368,7 +375,7 @@ static void on_move(struct conn *c, const struct frame *f, const struct rpc_body
 	if (c->uid) {
 		err = -EACCES;
 	} else if (f->type == FRAME_EP_INSTALL) {
-		if (ep || f->endpoint <= GWC_MAIN || !may_open(c))
+		if (!conn_may_open(c, f->endpoint))
 			err = -EINVAL;
 		else
 			err = install(c, f, body);
@@ -434,6 +441,12 @@ static void on_frame(struct conn *c, const struct frame *f, struct buf *payload)
 	case FRAME_EP_RESUME:
 	case FRAME_EP_INSTALL:
 		on_move(c, f, &body);
+		break;
+	case FRAME_RAW_OPEN:
+	case FRAME_RAW_JOIN:
+	case FRAME_RAW_LEAVE:
+	case FRAME_RAW_SEND:
+		raw_frame(c, f, &body);
 		break;
 	case FRAME_HOSTS:
 		conn_done(c, f->id, 0, report_hosts(c->d));

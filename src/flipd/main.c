@@ -137,6 +137,19 @@ static void on_alive(void *ctx, uint32_t loc, bool alive, uint64_t now)
 	flip_peer_alive(rpc_flip(d->rpc), loc, alive, now);
 }
 
+static void on_spread(void *ctx, const uint8_t *data, size_t len)
+{
+	net_spread(ctx, data, len);
+}
+
+static void on_distance(void *ctx, uint32_t loc, uint8_t hops)
+{
+	struct flipd *d = ctx;
+
+	log_debug("host %s is %u networks away", peers_name(d->peers, loc), hops);
+	flip_peer_distance(rpc_flip(d->rpc), loc, hops);
+}
+
 static const struct rpc_ops rpc_ops = {
 	.transmit = on_transmit,
 	.frag = on_frag,
@@ -149,8 +162,10 @@ static const struct rpc_ops rpc_ops = {
 
 static const struct peer_ops peer_ops = {
 	.send = on_datagram,
+	.spread = on_spread,
 	.packet = on_packet,
 	.alive = on_alive,
+	.distance = on_distance,
 };
 
 /* --- the loop --- */
@@ -307,10 +322,12 @@ static int start(struct flipd *d, struct err *e)
 	seal_prepare();
 	rpc_config_default(&c);
 	d->rpc = rpc_new(&c, &rpc_ops, d, now);
+	d->raw = raw_new(rpc_flip(d->rpc), &raw_ops, d);
+	err = net_open(d, e);
+	if (err)
+		return err;
 	d->peers = peers_new(&d->peer_config, &peer_ops, d, now);
 	err = read_hosts(d, e);
-	if (!err)
-		err = net_open(d, e);
 	if (!err)
 		err = local_open(d, e);
 	if (err)
@@ -349,7 +366,8 @@ int main(int argc, char **argv)
 		log_error("%s", err_text(&e));
 		return 1;
 	}
-	log_info("host %s, %zu interfaces, %zu configured peers", d.name, d.net.n_ifs, d.net.n_peers);
+	log_info("host %s, %zu interfaces, %zu configured peers%s", d.name, d.net.n_ifs, d.net.n_peers,
+		 d.peer_config.forward ? ", a box between them" : "");
 	flipd_work(&d);
 	uv_run(&d.loop, UV_RUN_DEFAULT);
 	local_close(&d);

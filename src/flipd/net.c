@@ -32,6 +32,15 @@ static int join(struct flipd *d, int ifindex)
 	return 0;
 }
 
+static bool is_used(const struct net *net, struct in_addr addr)
+{
+	for (size_t i = 0; i < net->n_only; i++) {
+		if (net->only[i].s_addr == addr.s_addr)
+			return true;
+	}
+	return !net->n_only;
+}
+
 /* SIOCGIFCONF needs no netlink socket, which the sandbox would have to allow. */
 void net_scan(struct flipd *d)
 {
@@ -47,7 +56,7 @@ void net_scan(struct flipd *d)
 		struct in_addr addr = ((const struct sockaddr_in *)(const void *)&r->ifr_addr)->sin_addr;
 		bool known = false;
 
-		if (net->only.s_addr && net->only.s_addr != addr.s_addr)
+		if (!is_used(net, addr))
 			continue;
 		if (ioctl(net->fd, SIOCGIFFLAGS, r) < 0 || !(r->ifr_flags & IFF_UP) ||
 		    !(r->ifr_flags & IFF_MULTICAST) || ioctl(net->fd, SIOCGIFINDEX, r) < 0)
@@ -64,16 +73,25 @@ void net_scan(struct flipd *d)
 /* How long an answer is good: a path that has become narrower costs fragments of IP's until then. */
 #define PATH_US 1000000u
 
-/* IP_MTU of a socket that is connected is the path's, as far as the kernel has found it (RFC 1191). */
-static uint32_t path_frag(const struct net *net, const struct sockaddr_in *to)
+/*
+ * IP_MTU of a socket that is connected is the path's, as far as the kernel has found it (RFC 1191). It holds a
+ * port only for that moment.
+ */
+static uint32_t path_frag(const struct net *net, const struct peer_info *peer)
 {
+	uint32_t headers = HEADERS + (peer->via ? PEER_RELAY_LEN : 0);
+	const struct sockaddr_in *to = &peer->addr;
+	const struct sockaddr nowhere = { .sa_family = AF_UNSPEC };
 	socklen_t len = sizeof(int);
 	int mtu = 0;
 
-	if (connect(net->path_fd, (const struct sockaddr *)to, sizeof(*to)) < 0 ||
-	    getsockopt(net->path_fd, IPPROTO_IP, IP_MTU, &mtu, &len) < 0 || mtu < (int)(HEADERS + FLIP_FRAG_MIN))
+	if (connect(net->path_fd, (const struct sockaddr *)to, sizeof(*to)) == 0) {
+		(void)getsockopt(net->path_fd, IPPROTO_IP, IP_MTU, &mtu, &len);
+		(void)connect(net->path_fd, &nowhere, sizeof(nowhere));
+	}
+	if (mtu < (int)(headers + FLIP_FRAG_MIN))
 		return FLIP_FRAG_MIN;
-	return MIN((uint32_t)mtu - HEADERS, (uint32_t)FLIP_FRAG_MAX);
+	return MIN((uint32_t)mtu - headers, (uint32_t)FLIP_FRAG_MAX);
 }
 
 uint32_t net_frag(struct flipd *d, uint32_t loc)
@@ -85,7 +103,7 @@ uint32_t net_frag(struct flipd *d, uint32_t loc)
 	if (!path || !peers_info(d->peers, loc, &peer) || !peer.addr.sin_port)
 		return FLIP_FRAG;
 	if (now >= path->until_us) {
-		path->frag = path_frag(&d->net, &peer.addr);
+		path->frag = path_frag(&d->net, &peer);
 		path->until_us = now + PATH_US;
 	}
 	return path->frag;
@@ -100,10 +118,12 @@ static int read_peers(struct flipd *d, struct err *e)
 {
 	char text[64];
 
-	for (size_t i = 0; conf_element(d->conf, "peers", i, text, sizeof(text)) && i < NET_PEERS_MAX; i++) {
+	for (size_t i = 0; conf_element(d->conf, "peers", i, text, sizeof(text)); i++) {
 		struct sockaddr_in *a = &d->net.peers[d->net.n_peers];
 		char *colon = strchr(text, ':');
 
+		if (d->net.n_peers == NET_PEERS_MAX)
+			return err_set(e, -E2BIG, "peers: more than %u", NET_PEERS_MAX);
 		if (colon)
 			*colon = '\0';
 		*a = (struct sockaddr_in) { .sin_family = AF_INET,
@@ -113,6 +133,40 @@ static int read_peers(struct flipd *d, struct err *e)
 		d->net.n_peers++;
 	}
 	return 0;
+}
+
+static int read_address(struct net *net, const char *key, const char *text, struct err *e)
+{
+	if (net->n_only == ARRAY_LEN(net->only))
+		return err_set(e, -E2BIG, "%s: more than %u interfaces", key, NET_IFS_MAX);
+	if (inet_pton(AF_INET, text, &net->only[net->n_only]) != 1)
+		return err_set(e, -EINVAL, "%s: '%s' is not an IPv4 address", key, text);
+	net->n_only++;
+	return 0;
+}
+
+/* `forward`: the networks beside that of `address` between which this host is a box. Without `address` all
+ * interfaces are used anyway. */
+static int read_networks(struct flipd *d, struct err *e)
+{
+	struct net *net = &d->net;
+	char text[64];
+	int err = d->address ? read_address(net, "address", d->address, e) : 0;
+
+	for (size_t i = 0; !err && conf_element(d->conf, "forward", i, text, sizeof(text)); i++) {
+		d->peer_config.forward = true;
+		if (!strcmp(text, "peers"))
+			net->forward_peers = true;
+		else if (!strcmp(text, "all"))
+			err = d->address
+				      ? err_set(e, -EINVAL, "forward: 'all' contradicts address = %s", d->address)
+				      : 0;
+		else if (!d->address)
+			err = err_set(e, -EINVAL, "forward: names interfaces, and address does not");
+		else
+			err = read_address(net, "forward", text, e);
+	}
+	return err;
 }
 
 int net_open(struct flipd *d, struct err *e)
@@ -125,8 +179,9 @@ int net_open(struct flipd *d, struct err *e)
 	err = read_peers(d, e);
 	if (err)
 		return err;
-	if (d->address && inet_pton(AF_INET, d->address, &net->only) != 1)
-		return err_set(e, -EINVAL, "address: '%s' is not an IPv4 address", d->address);
+	err = read_networks(d, e);
+	if (err)
+		return err;
 	fd = net->fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	if (fd < 0)
 		return err_errno(e, "socket");
@@ -138,6 +193,8 @@ int net_open(struct flipd *d, struct err *e)
 	(void)set(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 0);
 	(void)set(fd, IPPROTO_IP, IP_MULTICAST_TTL, 1);
 	(void)set(fd, IPPROTO_UDP, UDP_GRO, 1);
+	if (d->peer_config.forward)
+		(void)set(fd, IPPROTO_IP, IP_PKTINFO, 1);
 	net->gso = set(fd, IPPROTO_UDP, UDP_SEGMENT, 0) == 0;
 	if (bind(fd, (const struct sockaddr *)&any, sizeof(any)) < 0)
 		return err_errno(e, "UDP port %d", FLIPD_PORT);
@@ -219,16 +276,45 @@ void net_flush(struct flipd *d)
 	net->batch_len = net->batch_n = net->piece = 0;
 }
 
-static void send_everybody(struct flipd *d, const uint8_t *data, size_t len)
+static void send_group(struct flipd *d, int not_if, const uint8_t *data, size_t len)
 {
 	struct sockaddr_in group = { .sin_family = AF_INET, .sin_port = htons(FLIPD_PORT) };
-	struct net *net = &d->net;
+	const struct net *net = &d->net;
 
 	inet_pton(AF_INET, FLIPD_GROUP, &group.sin_addr);
-	for (size_t i = 0; i < net->n_ifs; i++)
-		send_or_lose(d, &group, net->ifs[i], data, len);
-	for (size_t i = 0; i < net->n_peers; i++)
-		send_or_lose(d, &net->peers[i], 0, data, len);
+	for (size_t i = 0; i < net->n_ifs; i++) {
+		if (net->ifs[i] != not_if)
+			send_or_lose(d, &group, net->ifs[i], data, len);
+	}
+}
+
+static void send_peers(struct flipd *d, struct in_addr but, const uint8_t *data, size_t len)
+{
+	const struct net *net = &d->net;
+
+	for (size_t i = 0; i < net->n_peers; i++) {
+		if (net->peers[i].sin_addr.s_addr != but.s_addr)
+			send_or_lose(d, &net->peers[i], 0, data, len);
+	}
+}
+
+static void send_everybody(struct flipd *d, const uint8_t *data, size_t len)
+{
+	send_group(d, 0, data, len);
+	send_peers(d, (struct in_addr) { 0 }, data, len);
+}
+
+void net_spread(struct flipd *d, const uint8_t *data, size_t len)
+{
+	const struct arrival *a = &d->net.arrival;
+
+	if (!a->ifindex && !d->net.forward_peers)
+		return;
+	d->net.sent++;
+	net_flush(d);
+	send_group(d, a->ifindex, data, len);
+	if (d->net.forward_peers)
+		send_peers(d, a->from.sin_addr, data, len);
 }
 
 void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data, size_t len)
@@ -255,36 +341,40 @@ void net_send(struct flipd *d, const struct sockaddr_in *to, const uint8_t *data
 	net->batch_n++;
 }
 
-/* The length of the datagrams that the kernel has put together, 0 if it is one. */
-static size_t gro_size(struct msghdr *m)
+/* What the kernel says beside: the length of the datagrams that it has put together, 0 if it is one; and the
+ * network that it was multicast to. */
+static size_t read_control(struct msghdr *m, struct arrival *a)
 {
-	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
-		int size;
+	struct in_pktinfo info;
+	int size = 0;
 
-		if (c->cmsg_level != IPPROTO_UDP || c->cmsg_type != UDP_GRO)
+	for (struct cmsghdr *c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+		if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO)
+			memcpy(&size, CMSG_DATA(c), sizeof(size));
+		if (c->cmsg_level != IPPROTO_IP || c->cmsg_type != IP_PKTINFO)
 			continue;
-		memcpy(&size, CMSG_DATA(c), sizeof(size));
-		return size > 0 ? (size_t)size : 0;
+		memcpy(&info, CMSG_DATA(c), sizeof(info));
+		if (IN_MULTICAST(ntohl(info.ipi_addr.s_addr)))
+			a->ifindex = info.ipi_ifindex;
 	}
-	return 0;
+	return size > 0 ? (size_t)size : 0;
 }
 
 static void deliver(void *ctx, const struct inject_from *from, uint8_t *data, size_t len)
 {
 	struct flipd *d = ctx;
-	struct sockaddr_in name;
 
-	memcpy(&name, from->bytes, sizeof(name));
-	peers_input(d->peers, &name, data, len, now_us());
+	memcpy(&d->net.arrival, from->bytes, sizeof(d->net.arrival));
+	peers_input(d->peers, &d->net.arrival.from, data, len, now_us());
 }
 
 /* A datagram on a network that a test has made bad. */
-static void receive_badly(struct flipd *d, const struct sockaddr_in *name, uint8_t *data, size_t len)
+static void receive_badly(struct flipd *d, const struct arrival *a, uint8_t *data, size_t len)
 {
-	struct inject_from from;
+	struct inject_from from = { 0 };
 
-	_Static_assert(sizeof(from.bytes) == sizeof(*name), "an address fits");
-	memcpy(from.bytes, name, sizeof(*name));
+	_Static_assert(sizeof(from.bytes) >= sizeof(*a), "an arrival fits");
+	memcpy(from.bytes, a, sizeof(*a));
 	inject_pass(d->on_wire, &from, data, len, deliver, d);
 }
 
@@ -293,13 +383,13 @@ static size_t receive(struct flipd *d)
 {
 	static uint8_t buf[65536];
 	union {
-		char bytes[CMSG_SPACE(sizeof(int))];
+		char bytes[CMSG_SPACE(sizeof(int)) + CMSG_SPACE(sizeof(struct in_pktinfo))];
 		struct cmsghdr align;
 	} control;
-	struct sockaddr_in from;
+	struct arrival a = { 0 };
 	struct iovec iov = { buf, sizeof(buf) };
-	struct msghdr m = { .msg_name = &from,
-			    .msg_namelen = sizeof(from),
+	struct msghdr m = { .msg_name = &a.from,
+			    .msg_namelen = sizeof(a.from),
 			    .msg_iov = &iov,
 			    .msg_iovlen = 1,
 			    .msg_control = control.bytes,
@@ -308,18 +398,19 @@ static size_t receive(struct flipd *d)
 	uint64_t now;
 	size_t piece, n = 0;
 
-	if (len <= 0 || m.msg_flags & MSG_TRUNC || m.msg_namelen != sizeof(from) || from.sin_family != AF_INET)
+	if (len <= 0 || m.msg_flags & MSG_TRUNC || m.msg_namelen != sizeof(a.from) || a.from.sin_family != AF_INET)
 		return 0;
-	piece = gro_size(&m);
+	piece = read_control(&m, &a);
 	piece = piece ? piece : (size_t)len;
 	now = now_us();
+	d->net.arrival = a;
 	for (size_t at = 0; at < (size_t)len; at += piece, n++) {
 		size_t part = MIN(piece, (size_t)len - at);
 
 		if (d->on_wire)
-			receive_badly(d, &from, buf + at, part);
+			receive_badly(d, &a, buf + at, part);
 		else
-			peers_input(d->peers, &from, buf + at, part, now);
+			peers_input(d->peers, &a.from, buf + at, part, now);
 	}
 	d->net.received += n;
 	return n;

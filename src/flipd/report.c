@@ -11,7 +11,7 @@
 #include "base/util.h"
 #include "base/wire.h"
 
-#define HOST_LEN_MAX (2 + GW_HOST_MAX + 64 + 9)
+#define HOST_LEN_MAX (4 + 2 * GW_HOST_MAX + 64 + 9)
 #define COUNTER_LEN_MAX 96
 
 static void put_string(struct wire_out *w, const char *s)
@@ -22,12 +22,15 @@ static void put_string(struct wire_out *w, const char *s)
 	wire_put_bytes(w, s, len);
 }
 
-static void put_host(struct wire_out *w, const char *name, const char *address, uint64_t ago_us, unsigned flags)
+static void put_host(struct wire_out *w, const struct peer_info *info, const char *address, const char *via,
+		     uint64_t ago_us, unsigned flags)
 {
-	put_string(w, name);
+	put_string(w, info->name);
 	put_string(w, address);
 	wire_put_u64(w, ago_us);
 	wire_put_u8(w, flags);
+	wire_put_u8(w, info->hops);
+	put_string(w, via);
 }
 
 struct buf *report_hosts(struct flipd *d)
@@ -37,7 +40,8 @@ struct buf *report_hosts(struct flipd *d)
 	struct wire_out w = wire_out(b->data, b->len);
 	uint64_t now = now_us();
 
-	put_host(&w, d->name, d->address ? d->address : "", 0, FRAME_HOST_SELF | FRAME_HOST_ALIVE);
+	put_host(&w, &(struct peer_info) { .name = d->name }, d->address ? d->address : "", "", 0,
+		 FRAME_HOST_SELF | FRAME_HOST_ALIVE);
 	for (uint32_t loc = 1; loc <= n; loc++) {
 		char text[INET_ADDRSTRLEN] = "";
 		struct peer_info info;
@@ -45,7 +49,8 @@ struct buf *report_hosts(struct flipd *d)
 		if (!peers_info(d->peers, loc, &info) || !info.heard_us)
 			continue;
 		inet_ntop(AF_INET, &info.addr.sin_addr, text, sizeof(text));
-		put_host(&w, info.name, text, now - info.heard_us, info.alive ? FRAME_HOST_ALIVE : 0);
+		put_host(&w, &info, text, info.via ? peers_name(d->peers, info.via) : "", now - info.heard_us,
+			 info.alive ? FRAME_HOST_ALIVE : 0);
 	}
 	b->len = w.len;
 	return b;
@@ -73,6 +78,7 @@ struct buf *report_counters(struct flipd *d)
 {
 	const struct flip_stats *f = flip_stats(rpc_flip(d->rpc));
 	const struct rpc_stats *r = rpc_stats(d->rpc);
+	const struct raw_stats *w = raw_stats(d->raw);
 	const struct peer_stats *p = peers_stats(d->peers);
 	const struct row rows[] = {
 		{ "net_sent", d->net.sent },
@@ -83,6 +89,9 @@ struct buf *report_counters(struct flipd *d)
 		{ "seal_unknown", p->unknown },
 		{ "seal_sessions", p->sessions },
 		{ "seal_queue_drops", p->queue_drops },
+		{ "box_spread", p->spread },
+		{ "box_relayed", p->relayed },
+		{ "box_no_way", p->no_way },
 		{ "port_lies", d->lies },
 		{ "flip_in", f->in },
 		{ "flip_out", f->out },
@@ -104,6 +113,12 @@ struct buf *report_counters(struct flipd *d)
 		{ "rpc_failures", r->failures },
 		{ "rpc_notfound", r->notfound },
 		{ "rpc_full", r->full },
+		{ "raw_sent", w->sent },
+		{ "raw_received", w->received },
+		{ "raw_again", w->again },
+		{ "raw_failed", w->failed },
+		{ "raw_full", w->full },
+		{ "raw_strays", w->strays },
 		{ "local_connections", d->local.n_conns },
 		{ "local_accepted", d->local.accepted },
 		{ "local_refused", d->local.refused },
@@ -149,19 +164,23 @@ static uint32_t unread(const struct conn *c)
 	return (uint32_t)(c->out_bytes + (size_t)in_socket);
 }
 
-static void put_endpoint(void *ctx, const struct rpc_ep_info *info)
+static bool is_hidden(const struct table *t, const struct conn *owner)
+{
+	return t->only && owner != t->only && (!owner || owner->uid != t->only->uid);
+}
+
+static void put_row(struct table *t, const struct rpc_ep_info *info, uint8_t flags)
 {
 	const struct conn *owner = info->owner;
-	struct table *t = ctx;
 
-	if (t->only && owner != t->only && (!owner || owner->uid != t->only->uid))
+	if (is_hidden(t, owner))
 		return;
 	begin_row(t, FRAME_ROW_ENDPOINT);
 	wire_put_u64(&t->w, info->addr);
 	wire_put_u32(&t->w, info->inc);
 	wire_put_u32(&t->w, info->number);
 	wire_put_u32(&t->w, owner ? owner->uid : UINT32_MAX);
-	wire_put_u8(&t->w, (info->busy ? FRAME_EP_BUSY : 0) | (info->ghost ? FRAME_EP_GHOST : 0));
+	wire_put_u8(&t->w, flags | (info->busy ? FRAME_EP_BUSY : 0) | (info->ghost ? FRAME_EP_GHOST : 0));
 	wire_put_u32(&t->w, info->held);
 	wire_put_u32(&t->w, info->replied);
 	wire_put_u32(&t->w, info->calling);
@@ -171,6 +190,26 @@ static void put_endpoint(void *ctx, const struct rpc_ep_info *info)
 	wire_put_u32(&t->w, info->waiting);
 	wire_put_u32(&t->w, info->sending);
 	wire_put_u32(&t->w, owner ? unread(owner) : 0);
+}
+
+static void put_endpoint(void *ctx, const struct rpc_ep_info *info)
+{
+	put_row(ctx, info, 0);
+}
+
+static void put_raw_endpoint(void *ctx, const struct raw_ep_info *info)
+{
+	struct rpc_ep_info row = {
+		.owner = info->owner,
+		.number = info->number,
+		.inc = info->inc,
+		.addr = info->addr,
+		.busy = info->busy,
+		.ports = info->groups,
+		.sending = info->under_way,
+	};
+
+	put_row(ctx, &row, FRAME_EP_RAW);
 }
 
 /* Whoever knows a port may use it, so they are nobody's but their owner's. */
@@ -203,6 +242,7 @@ struct buf *report_table(struct flipd *d, const struct conn *only)
 
 	t.w = wire_out(t.b->data, t.b->len);
 	rpc_each_ep(d->rpc, put_endpoint, &t);
+	raw_each_ep(d->raw, put_raw_endpoint, &t);
 	rpc_each_port(d->rpc, put_port, &t);
 	flip_each_route(rpc_flip(d->rpc), put_route, &t);
 	t.b->len = t.w.len;

@@ -5,7 +5,7 @@
  *
  * Theory of operation. The program's end of the connection is a socket of the program, and moves as its files do:
  * there, whoever rebuilds the program opens a connection in its place and says that it is for one who ARRIVEs.
- *What flipd holds follows by way of procd, at the commit.
+ * What flipd holds follows by way of procd, at the commit.
  *
  *   source's procd  source's flipd                          destination's flipd
  *
@@ -19,20 +19,21 @@
  *                                                           <- INSTALL, from the destination's procd: endpoints
  *                                                              live here; what the source had not written comes
  *                                                              first
- *   HOLD ->         (before COMMIT is said)
+ *   HOLD ->         (unsure: before the decision is put on record; then once more)
  *   END, moved ->   forgets it all, without a word
  *
  * From TAKE to END the connection is in the care of the one who took it (the lessee): flipd neither reads from it
  * nor writes to it. If it is not to move after all, or the lessee goes, all goes on as if nothing had been. If the
  * program goes meanwhile, its connection is closed when the lease ends. From HOLD on the decision has been taken
- *and is only not known everywhere: the lease outlives the lessee, and ends when one that comes after it says how
- *it is.
+ * and is only not known everywhere: the lease outlives the lessee, and ends when one that comes after it says how
+ * it is. Between the first HOLD and the second nobody but the journal knows: then it outlives him by ten seconds.
  *
  * The blob:
  *
  *	magic (4) version (2) flags (2): 1 greeted  calls (4)
  *	input (4): bytes of a frame that has begun   output (4): bytes that were not written
  *	endpoints (4): number (4) length (4) blob of rpc_ep_take
+ *	raw endpoints (4): number (4) length (4) blob of raw_ep_take
  *
  * It comes from another host: whose user the connection is, and so what it may serve, says this host's procd.
  */
@@ -46,9 +47,11 @@
 #include "lib/client.h"
 
 #define MAGIC 0x4757434eu
-#define VERSION 1u
+#define VERSION 2u
 #define BLOB_MAX (16u << 20)
 #define EPS_MAX 64u
+/* How long the next lessee may take to come and say how it is. */
+#define PATIENCE_US 10000000u
 
 enum { BLOB_GREETED = 1 };
 
@@ -76,16 +79,26 @@ static struct conn *by_token(struct flipd *d, uint64_t token)
 
 /* --- source --- */
 
+static void end_care(struct conn *c)
+{
+	c->lessee = NULL;
+	c->committed = c->deciding = false;
+	timers_disarm(flip_timers(rpc_flip(c->d->rpc)), &c->patience);
+}
+
 static void give_back(struct conn *c)
 {
 	struct rpc *r = c->d->rpc;
+	struct raw *raw = c->d->raw;
 	bool whole = true;
+	struct raw_ep *rep;
 	struct rpc_ep *ep;
 
-	c->lessee = NULL;
-	c->committed = false;
+	end_care(c);
 	for (ep = rpc_ep_next(r, c, NULL); ep; ep = rpc_ep_next(r, c, ep))
 		whole &= rpc_ep_resume(r, ep) == 0;
+	for (rep = raw_ep_next(raw, c, NULL); rep; rep = raw_ep_next(raw, c, rep))
+		whole &= raw_ep_resume(raw, rep, now_us()) == 0;
 	if (!whole) /* the program connects anew, as if we had been started anew */
 		conn_doom(c, "it was taken over elsewhere");
 	else if (c->gone)
@@ -101,7 +114,8 @@ static void let_go(struct conn *c)
 
 	while ((ep = rpc_ep_next(r, c, NULL)))
 		rpc_ep_close(r, ep);
-	c->lessee = NULL;
+	raw_conn_gone(c);
+	end_care(c);
 	c->gone = true;
 	conn_doom(c, "it lives elsewhere");
 }
@@ -139,35 +153,83 @@ static void put_input(struct wire_out *w, const struct conn *c)
 		wire_put_bytes(w, c->payload->data, c->payload_len);
 }
 
-/* All endpoints are taken or none is. */
-static int take_endpoints(struct conn *c, struct buf **blobs, size_t *ret_n)
+/* What was taken: RPC's endpoints, then raw ones. */
+struct taken {
+	size_t n, n_rpc;
+	struct {
+		uint32_t number;
+		struct buf *blob;
+	} eps[EPS_MAX];
+};
+
+static int take_rpc(struct conn *c, struct taken *t)
 {
 	struct rpc *r = c->d->rpc;
 	struct rpc_ep *ep;
-	size_t n = 0;
 	int err = 0;
 
 	for (ep = rpc_ep_next(r, c, NULL); ep && !err; ep = rpc_ep_next(r, c, ep)) {
-		err = n < EPS_MAX ? rpc_ep_take(r, ep, true, &blobs[n]) : -EMFILE;
-		n += !err;
+		err = t->n < EPS_MAX ? rpc_ep_take(r, ep, true, &t->eps[t->n].blob) : -EMFILE;
+		if (!err)
+			t->eps[t->n++].number = rpc_ep_number(ep);
 	}
-	*ret_n = n;
+	t->n_rpc = t->n;
+	return err;
+}
+
+static int take_raw(struct conn *c, struct taken *t)
+{
+	struct raw *r = c->d->raw;
+	struct raw_ep *ep;
+	int err = 0;
+
+	for (ep = raw_ep_next(r, c, NULL); ep && !err; ep = raw_ep_next(r, c, ep)) {
+		err = t->n < EPS_MAX ? raw_ep_take(r, ep, &t->eps[t->n].blob) : -EMFILE;
+		if (!err)
+			t->eps[t->n++].number = raw_ep_number(ep);
+	}
+	return err;
+}
+
+/* All endpoints are taken or none is. */
+static int take_endpoints(struct conn *c, struct taken *t)
+{
+	struct rpc *r = c->d->rpc;
+	struct rpc_ep *ep;
+	struct raw_ep *raw;
+	int err = take_rpc(c, t);
+
+	if (!err)
+		err = take_raw(c, t);
 	if (!err)
 		return 0;
 	for (ep = rpc_ep_next(r, c, NULL); ep; ep = rpc_ep_next(r, c, ep))
 		(void)!rpc_ep_resume(r, ep);
+	for (raw = raw_ep_next(c->d->raw, c, NULL); raw; raw = raw_ep_next(c->d->raw, c, raw))
+		(void)!raw_ep_resume(c->d->raw, raw, now_us());
 	return err;
 }
 
-static struct buf *encode(const struct conn *c, struct buf *const *blobs, size_t n)
+static void put_endpoints(struct wire_out *w, const struct taken *t, size_t from, size_t to)
 {
-	size_t len = 24 + c->head_len + c->payload_len + output_len(c), i = 0;
-	const struct rpc_ep *ep = NULL;
+	wire_put_u32(w, (uint32_t)(to - from));
+	for (size_t i = from; i < to; i++) {
+		const struct buf *blob = t->eps[i].blob;
+
+		wire_put_u32(w, t->eps[i].number);
+		wire_put_u32(w, (uint32_t)blob->len);
+		wire_put_bytes(w, blob->data, blob->len);
+	}
+}
+
+static struct buf *encode(const struct conn *c, const struct taken *t)
+{
+	size_t len = 28 + c->head_len + c->payload_len + output_len(c);
 	struct buf *out;
 	struct wire_out w;
 
-	for (i = 0; i < n; i++)
-		len += 8 + blobs[i]->len;
+	for (size_t i = 0; i < t->n; i++)
+		len += 8 + t->eps[i].blob->len;
 	if (len > BLOB_MAX)
 		return NULL;
 	out = buf_new(len);
@@ -178,20 +240,14 @@ static struct buf *encode(const struct conn *c, struct buf *const *blobs, size_t
 	wire_put_u32(&w, (uint32_t)c->n_calls);
 	put_input(&w, c);
 	put_output(&w, c);
-	wire_put_u32(&w, (uint32_t)n);
-	for (i = 0; i < n; i++) {
-		ep = rpc_ep_next(c->d->rpc, c, ep);
-		wire_put_u32(&w, rpc_ep_number(ep));
-		wire_put_u32(&w, (uint32_t)blobs[i]->len);
-		wire_put_bytes(&w, blobs[i]->data, blobs[i]->len);
-	}
+	put_endpoints(&w, t, 0, t->n_rpc);
+	put_endpoints(&w, t, t->n_rpc, t->n);
 	return out;
 }
 
 static int take(struct conn *lessee, struct conn *c, struct buf **ret)
 {
-	struct buf *blobs[EPS_MAX];
-	size_t n;
+	struct taken t = { 0 };
 	int err;
 
 	if (c == lessee || c->lessee || c->arriving)
@@ -201,9 +257,9 @@ static int take(struct conn *lessee, struct conn *c, struct buf **ret)
 		return -ENOENT;
 	if (c->over)
 		return -EAGAIN; /* what has come of that frame was not kept */
-	err = take_endpoints(c, blobs, &n);
+	err = take_endpoints(c, &t);
 	if (!err) {
-		*ret = encode(c, blobs, n);
+		*ret = encode(c, &t);
 		c->lessee = lessee;
 		if (!*ret) {
 			give_back(c);
@@ -212,8 +268,8 @@ static int take(struct conn *lessee, struct conn *c, struct buf **ret)
 			conn_poll(c);
 		}
 	}
-	while (n)
-		buf_unref(blobs[--n]);
+	while (t.n)
+		buf_unref(t.eps[--t.n].blob);
 	return err;
 }
 
@@ -240,7 +296,9 @@ static void on_end(struct conn *lessee, const struct frame *f)
 		conn_done(lessee, f->id, -ENOENT, NULL);
 		return;
 	}
-	if (f->type == FRAME_CONN_HOLD)
+	if (f->type == FRAME_CONN_HOLD && f->flags & FRAME_F_UNSURE)
+		c->deciding = true;
+	else if (f->type == FRAME_CONN_HOLD)
 		c->committed = true;
 	else if (f->flags & FRAME_F_MOVED)
 		let_go(c);
@@ -259,15 +317,36 @@ bool travel_keeps(struct conn *c)
 	return true;
 }
 
+static void on_patience(struct timer *t, void *ctx, uint64_t now_us)
+{
+	struct conn *c = container_of(t, struct conn, patience);
+
+	(void)ctx;
+	(void)now_us;
+	if (!c->committed)
+		give_back(c);
+}
+
+/* Its lessee is gone, and may have taken the decision. */
+static void await_news(struct conn *c)
+{
+	c->lessee = c;
+	if (c->committed)
+		return;
+	c->patience.fire = on_patience;
+	timers_arm(flip_timers(rpc_flip(c->d->rpc)), &c->patience, now_us() + PATIENCE_US);
+}
+
 void travel_lessee_gone(struct conn *lessee)
 {
 	struct conn *c;
 
+	timers_disarm(flip_timers(rpc_flip(lessee->d->rpc)), &lessee->patience);
 	LIST_FOREACH (c, &lessee->d->local.conns, list) {
 		if (c->lessee != lessee || c == lessee)
 			continue;
-		if (c->committed)
-			c->lessee = c;
+		if (c->committed || c->deciding)
+			await_news(c);
 		else
 			give_back(c);
 	}
@@ -310,6 +389,23 @@ static int get_endpoints(struct conn *c, struct wire_in *w)
 	return err;
 }
 
+static int get_raw_endpoints(struct conn *c, struct wire_in *w)
+{
+	uint32_t n = wire_get_u32(w);
+	int err = n > EPS_MAX ? -EBADMSG : 0;
+
+	for (uint32_t i = 0; i < n && !err; i++) {
+		uint32_t number = wire_get_u32(w), len = wire_get_u32(w);
+		const uint8_t *p = wire_skip(w, len);
+
+		if (!p || !conn_may_open(c, number))
+			return -EBADMSG;
+		err = raw_ep_install(c->d->raw, p, len, c, number, now_us());
+		conn_count_ep(c, !err);
+	}
+	return err;
+}
+
 static int install(struct conn *c, const uint8_t *blob, size_t len)
 {
 	struct wire_in w = wire_in(blob, len);
@@ -328,6 +424,8 @@ static int install(struct conn *c, const uint8_t *blob, size_t len)
 	/* Before the endpoints, which may have replies to hand out at once. */
 	conn_output(c, out, out_len);
 	err = get_endpoints(c, &w);
+	if (!err)
+		err = get_raw_endpoints(c, &w);
 	if (!err && (w.bad || w.left))
 		err = -EBADMSG;
 	if (err)

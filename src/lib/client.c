@@ -2,7 +2,6 @@
 #include "lib/client.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -10,17 +9,12 @@
 #include <sys/uio.h>
 #include <sys/un.h>
 
-#include "base/buf.h"
 #include "base/fd.h"
 #include "base/htab.h"
 #include "base/util.h"
 #include "base/wire.h"
 #include "lib/call.h"
-#include "lib/frame.h"
-
-#define READ_CHUNK 65536u
-/* Requests and replies that one gwc_dispatch hands out before it lets its caller look at other things. */
-#define DISPATCH_BYTES (8u << 20)
+#include "lib/conn.h"
 
 /* Who serves what: by port, or everything of an endpoint (port null). */
 struct service {
@@ -31,30 +25,6 @@ struct service {
 	gwc_request_fn *fn;
 	void *arg;
 };
-
-struct chunk {
-	STAILQ_ENTRY(chunk) next;
-	size_t len, at;
-	uint8_t data[];
-};
-
-struct gwc {
-	int fd;
-	const struct gwc_ops *ops;
-	void *user;
-	bool dead;
-	uint64_t id;
-	uint32_t endpoint;
-	struct htab calls;
-	LIST_HEAD(, service) services;
-	STAILQ_HEAD(, chunk) queue;
-	size_t queued;
-	/* The frame that is being read: its header, then header and payload together. */
-	uint8_t *in;
-	size_t in_len, in_cap, in_at;
-};
-
-static int write_some(struct gwc *c);
 
 int gwc_open(const char *path, const struct gwc_ops *ops, void *user, struct gwc **ret_c, struct err *e)
 {
@@ -82,20 +52,9 @@ int gwc_open(const char *path, const struct gwc_ops *ops, void *user, struct gwc
 	c->user = user;
 	c->endpoint = GWC_MAIN;
 	LIST_INIT(&c->services);
-	STAILQ_INIT(&c->queue);
+	conn_init(c);
 	*ret_c = c;
 	return 0;
-}
-
-static void free_queue(struct gwc *c)
-{
-	struct chunk *chunk;
-
-	while ((chunk = STAILQ_FIRST(&c->queue))) {
-		STAILQ_REMOVE_HEAD(&c->queue, next);
-		free(chunk);
-	}
-	c->queued = 0;
 }
 
 void gwc_close(struct gwc *c)
@@ -112,70 +71,12 @@ void gwc_close(struct gwc *c)
 		free(s);
 	}
 	htab_done(&c->calls);
-	free_queue(c);
-	free(c->in);
+	conn_done(c);
 	fd_close(&c->fd);
 	free(c);
 }
 
-int gwc_fd(const struct gwc *c)
-{
-	return c->fd;
-}
-
-int gwc_events(const struct gwc *c)
-{
-	return POLLIN | (STAILQ_EMPTY(&c->queue) ? 0 : POLLOUT);
-}
-
-static void tell_events(struct gwc *c, int before)
-{
-	if (gwc_events(c) != before && c->ops && c->ops->events_changed)
-		c->ops->events_changed(c->user, gwc_events(c));
-}
-
-/* Writes a frame, or what of it the socket takes now; the rest is queued. */
-static int post(struct gwc *c, const struct frame *f, const struct iovec *payload, int n)
-{
-	int before = gwc_events(c);
-	uint8_t hdr[FRAME_HDR_LEN];
-	struct iovec iov[4] = { { hdr, sizeof(hdr) } };
-	size_t total = FRAME_HDR_LEN, skip = 0;
-	struct chunk *chunk;
-
-	if (c->dead)
-		return -ENOTCONN;
-	frame_encode(f, hdr);
-	for (int i = 0; i < n; i++) {
-		iov[i + 1] = payload[i];
-		total += payload[i].iov_len;
-	}
-	if (STAILQ_EMPTY(&c->queue)) {
-		struct msghdr m = { .msg_iov = iov, .msg_iovlen = (size_t)n + 1 };
-		ssize_t sent = sendmsg(c->fd, &m, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		/* An error other than a full socket is found again, and reported, by gwc_dispatch. */
-		skip = sent > 0 ? (size_t)sent : 0;
-		if (skip == total)
-			return 0;
-	} else if (c->queued + total > GWC_QUEUE_MAX) {
-		return -ENOBUFS;
-	}
-	chunk = xmalloc(sizeof(*chunk) + total);
-	chunk->len = 0;
-	chunk->at = skip;
-	for (int i = 0; i <= n; i++) {
-		if (iov[i].iov_len)
-			memcpy(chunk->data + chunk->len, iov[i].iov_base, iov[i].iov_len);
-		chunk->len += iov[i].iov_len;
-	}
-	STAILQ_INSERT_TAIL(&c->queue, chunk, next);
-	c->queued += total - skip;
-	tell_events(c, before);
-	return 0;
-}
-
-static struct call *call_new(struct gwc *c, enum call_kind kind, void *arg)
+struct call *call_new(struct gwc *c, enum call_kind kind, void *arg)
 {
 	struct call *call = xcalloc(1, sizeof(*call));
 
@@ -203,13 +104,12 @@ static void call_drop(struct gwc *c, struct call *call)
 	free(call);
 }
 
-/* Posts the frame of a call; takes the call back if that fails. */
-static int post_call(struct gwc *c, struct call *call, struct frame *f, const struct iovec *payload, int n)
+int call_post(struct gwc *c, struct call *call, struct frame *f, const struct iovec *payload, int n)
 {
 	int err;
 
 	f->id = call->id;
-	err = post(c, f, payload, n);
+	err = call_post_frame(c, f, payload, n);
 	if (err)
 		call_drop(c, call);
 	return err;
@@ -233,7 +133,7 @@ int64_t gwc_trans(struct gwc *c, uint32_t endpoint, const struct gw_hdr *hdr, co
 	call->endpoint = endpoint;
 	call->fn.reply = fn;
 	id = (int64_t)call->id;
-	err = post_call(c, call, &f, iov, 2);
+	err = call_post(c, call, &f, iov, 2);
 	return err ? err : id;
 }
 
@@ -245,7 +145,7 @@ void gwc_cancel(struct gwc *c, int64_t id)
 	if (!call || call->kind != CALL_TRANS)
 		return;
 	f.endpoint = call->endpoint;
-	(void)post(c, &f, NULL, 0);
+	(void)call_post_frame(c, &f, NULL, 0);
 }
 
 void gwc_forget(struct gwc *c, int64_t id)
@@ -257,14 +157,24 @@ void gwc_forget(struct gwc *c, int64_t id)
 		return;
 	f.endpoint = call->endpoint;
 	call_drop(c, call);
-	(void)post(c, &f, NULL, 0);
+	(void)call_post_frame(c, &f, NULL, 0);
+}
+
+uint32_t call_endpoint(struct gwc *c)
+{
+	return ++c->endpoint;
+}
+
+uint64_t call_id(struct gwc *c)
+{
+	return ++c->id;
 }
 
 uint32_t gwc_endpoint_open(struct gwc *c, uint32_t incarnation)
 {
 	struct frame f = { .type = FRAME_EP_OPEN, .endpoint = ++c->endpoint, .aux = incarnation };
 
-	(void)post(c, &f, NULL, 0);
+	(void)call_post_frame(c, &f, NULL, 0);
 	return f.endpoint;
 }
 
@@ -286,7 +196,7 @@ void gwc_endpoint_close(struct gwc *c, uint32_t endpoint)
 	struct frame f = { .type = FRAME_EP_CLOSE, .endpoint = endpoint };
 
 	drop_services(c, endpoint, NULL);
-	(void)post(c, &f, NULL, 0);
+	(void)call_post_frame(c, &f, NULL, 0);
 }
 
 int gwc_serve(struct gwc *c, uint32_t endpoint, const struct gw_port *get, gwc_request_fn *fn, void *arg,
@@ -303,7 +213,7 @@ int gwc_serve(struct gwc *c, uint32_t endpoint, const struct gw_port *get, gwc_r
 	s->arg = arg;
 	LIST_INSERT_HEAD(&c->services, s, list);
 	call->fn.done = done;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
 void gwc_unserve(struct gwc *c, uint32_t endpoint, const struct gw_port *get)
@@ -311,7 +221,7 @@ void gwc_unserve(struct gwc *c, uint32_t endpoint, const struct gw_port *get)
 	struct frame f = { .type = FRAME_UNSERVE, .endpoint = endpoint, .port = *get };
 
 	drop_services(c, endpoint, get);
-	(void)post(c, &f, NULL, 0);
+	(void)call_post_frame(c, &f, NULL, 0);
 }
 
 int gwc_reply(struct gwc *c, uint64_t request, const struct gw_hdr *hdr, const void *data, size_t len)
@@ -323,7 +233,7 @@ int gwc_reply(struct gwc *c, uint64_t request, const struct gw_hdr *hdr, const v
 	if (len > GW_MSG_MAX)
 		return -EMSGSIZE;
 	rpc_user_hdr_encode(hdr, user);
-	return post(c, &f, iov, 2);
+	return call_post_frame(c, &f, iov, 2);
 }
 
 int gwc_endpoint_take(struct gwc *c, uint32_t endpoint, gwc_take_fn *fn, void *arg)
@@ -332,7 +242,7 @@ int gwc_endpoint_take(struct gwc *c, uint32_t endpoint, gwc_take_fn *fn, void *a
 	struct call *call = call_new(c, CALL_TAKE, arg);
 
 	call->fn.take = fn;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
 int gwc_endpoint_resume(struct gwc *c, uint32_t endpoint, gwc_done_fn *fn, void *arg)
@@ -341,7 +251,7 @@ int gwc_endpoint_resume(struct gwc *c, uint32_t endpoint, gwc_done_fn *fn, void 
 	struct call *call = call_new(c, CALL_DONE, arg);
 
 	call->fn.done = fn;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
 int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const struct gwc_bounds *bounds,
@@ -364,7 +274,7 @@ int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const stru
 	}
 	call = call_new(c, CALL_DONE, arg);
 	call->fn.done = fn;
-	err = post_call(c, call, &f, &iov, 1);
+	err = call_post(c, call, &f, &iov, 1);
 	if (err)
 		return err;
 	c->endpoint++;
@@ -384,7 +294,7 @@ int gwc_conn_take(struct gwc *c, uint64_t inode, gwc_conn_fn *fn, void *arg)
 	struct call *call = call_new(c, CALL_CONN, arg);
 
 	call->fn.conn = fn;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
 int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, void *arg)
@@ -393,14 +303,14 @@ int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, voi
 	struct call *call = call_new(c, CALL_DONE, arg);
 
 	call->fn.done = fn;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
-int gwc_conn_hold(struct gwc *c, uint64_t inode)
+int gwc_conn_hold(struct gwc *c, uint64_t inode, bool decided)
 {
-	struct frame f = { .type = FRAME_CONN_HOLD, .client = inode };
+	struct frame f = { .type = FRAME_CONN_HOLD, .client = inode, .flags = decided ? 0 : FRAME_F_UNSURE };
 
-	return post_call(c, call_new(c, CALL_DONE, NULL), &f, NULL, 0);
+	return call_post(c, call_new(c, CALL_DONE, NULL), &f, NULL, 0);
 }
 
 int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *blob, size_t len,
@@ -415,7 +325,7 @@ int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const 
 	f.length = (uint32_t)len;
 	call = call_new(c, CALL_DONE, arg);
 	call->fn.done = fn;
-	return post_call(c, call, &f, &iov, 1);
+	return call_post(c, call, &f, &iov, 1);
 }
 
 int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg)
@@ -424,7 +334,7 @@ int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg)
 	struct call *call = call_new(c, CALL_HOSTS, arg);
 
 	call->fn.hosts = fn;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
 int gwc_counters(struct gwc *c, gwc_counters_fn *fn, void *arg)
@@ -433,7 +343,7 @@ int gwc_counters(struct gwc *c, gwc_counters_fn *fn, void *arg)
 	struct call *call = call_new(c, CALL_COUNTERS, arg);
 
 	call->fn.counters = fn;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
 int gwc_table(struct gwc *c, gwc_table_fn *fn, void *arg)
@@ -442,14 +352,14 @@ int gwc_table(struct gwc *c, gwc_table_fn *fn, void *arg)
 	struct call *call = call_new(c, CALL_TABLE, arg);
 
 	call->fn.table = fn;
-	return post_call(c, call, &f, NULL, 0);
+	return call_post(c, call, &f, NULL, 0);
 }
 
 int gwc_trace(struct gwc *c)
 {
 	struct frame f = { .type = FRAME_TRACE };
 
-	return post(c, &f, NULL, 0);
+	return call_post_frame(c, &f, NULL, 0);
 }
 
 static void on_traced(struct gwc *c, const struct frame *f, const uint8_t *p)
@@ -466,8 +376,10 @@ static void on_traced(struct gwc *c, const struct frame *f, const uint8_t *p)
 }
 
 /* Calls and forgets. */
-static void answer(struct gwc *c, struct call *call, int status, uint64_t aux, const uint8_t *p, size_t len)
+static void answer(struct gwc *c, struct call *call, int status, uint64_t aux, const struct payload *load)
 {
+	const uint8_t *p = load->p;
+	size_t len = load->len;
 	struct call copy = *call;
 	struct gw_hdr hdr = { 0 };
 
@@ -479,7 +391,8 @@ static void answer(struct gwc *c, struct call *call, int status, uint64_t aux, c
 		if (!copy.fn.reply)
 			break;
 		if (status == GW_OK)
-			copy.fn.reply(copy.arg, status, &hdr, p + RPC_USER_HDR_LEN, len - RPC_USER_HDR_LEN);
+			copy.fn.reply(copy.arg, status, &hdr, payload_data(load, RPC_USER_HDR_LEN),
+				      len - RPC_USER_HDR_LEN);
 		else
 			copy.fn.reply(copy.arg, status, NULL, NULL, 0);
 		break;
@@ -492,6 +405,9 @@ static void answer(struct gwc *c, struct call *call, int status, uint64_t aux, c
 		break;
 	case CALL_CONN:
 		copy.fn.conn(copy.arg, status, (uid_t)(aux >> 32), (gid_t)aux, p, len);
+		break;
+	case CALL_ADDRESS:
+		copy.fn.address(copy.arg, status, aux);
 		break;
 	case CALL_HOSTS:
 		call_answer_hosts(&copy, status, p, len);
@@ -516,8 +432,9 @@ static const struct service *service_of(const struct gwc *c, const struct frame 
 	return NULL;
 }
 
-static void on_request(struct gwc *c, const struct frame *f, const uint8_t *p)
+static void on_request(struct gwc *c, const struct frame *f, const struct payload *load)
 {
+	const uint8_t *p = load->p;
 	struct gwc_request r = { .id = f->id, .endpoint = f->endpoint, .client = f->client };
 	const struct service *s = service_of(c, f);
 	char host[GW_HOST_MAX];
@@ -535,7 +452,7 @@ static void on_request(struct gwc *c, const struct frame *f, const uint8_t *p)
 	host[f->aux] = '\0';
 	r.host = host;
 	r.hdr.port = f->port;
-	r.data = p + f->aux + RPC_USER_HDR_LEN;
+	r.data = payload_data(load, f->aux + RPC_USER_HDR_LEN);
 	r.len = f->length - f->aux - RPC_USER_HDR_LEN;
 	r.uid = f->uid;
 	r.gid = f->gid;
@@ -543,13 +460,14 @@ static void on_request(struct gwc *c, const struct frame *f, const uint8_t *p)
 	s->fn(s->arg, &r);
 }
 
-static void on_reply(struct gwc *c, const struct frame *f, const uint8_t *p)
+static void on_reply(struct gwc *c, const struct frame *f, const struct payload *load)
 {
+	const uint8_t *p = load->p;
 	struct call *call = call_find(c, f->id);
 	struct gw_hdr hdr;
 
 	if (call && call->kind == CALL_TRANS && call->endpoint == f->endpoint) {
-		answer(c, call, f->status, f->aux, p, f->length);
+		answer(c, call, f->status, f->aux, load);
 		return;
 	}
 	if (call || f->endpoint == GWC_MAIN || !c->ops || !c->ops->orphan_reply)
@@ -561,16 +479,17 @@ static void on_reply(struct gwc *c, const struct frame *f, const uint8_t *p)
 				     f->length - RPC_USER_HDR_LEN);
 }
 
-static void on_frame(struct gwc *c, const struct frame *f, const uint8_t *p)
+void conn_frame(struct gwc *c, const struct frame *f, const struct payload *load)
 {
+	const uint8_t *p = load->p;
 	struct call *call;
 
 	switch (f->type) {
 	case FRAME_REPLY:
-		on_reply(c, f, p);
+		on_reply(c, f, load);
 		break;
 	case FRAME_REQUEST:
-		on_request(c, f, p);
+		on_request(c, f, load);
 		break;
 	case FRAME_CANCELLED:
 		if (c->ops && c->ops->request_cancelled)
@@ -583,18 +502,28 @@ static void on_frame(struct gwc *c, const struct frame *f, const uint8_t *p)
 	case FRAME_TRACED:
 		on_traced(c, f, p);
 		break;
+	case FRAME_RAW_DATA:
+		if (c->ops && c->ops->raw_data)
+			c->ops->raw_data(c->user, f->endpoint, f->id, f->client, p, f->length);
+		break;
+	case FRAME_RAW_FAILED:
+		if (c->ops && c->ops->raw_failed)
+			c->ops->raw_failed(c->user, f->endpoint, f->id, f->client, f->status,
+					   !(f->flags & FRAME_F_UNSURE));
+		break;
 	case FRAME_DONE:
 		call = call_find(c, f->id);
 		if (call && call->kind != CALL_TRANS)
-			answer(c, call, f->status, f->aux, p, f->length);
+			answer(c, call, f->status, f->aux, load);
 		break;
 	default:
 		break;
 	}
 }
 
-static int die(struct gwc *c)
+int conn_die(struct gwc *c)
 {
+	const struct payload none = { 0 };
 	struct hnode *node, *next;
 
 	if (c->dead)
@@ -608,121 +537,11 @@ static int die(struct gwc *c)
 		if (node) {
 			struct call *call = container_of(node, struct call, node);
 
-			answer(c, call, call->kind == CALL_TRANS ? GW_FAILURE : -ECONNRESET, 0, NULL, 0);
+			answer(c, call, call->kind == CALL_TRANS ? GW_FAILURE : -ECONNRESET, 0, &none);
 		}
 	} while (node);
-	free_queue(c);
+	conn_done(c);
 	if (c->ops && c->ops->disconnected)
 		c->ops->disconnected(c->user);
 	return -ECONNRESET;
-}
-
-static int write_some(struct gwc *c)
-{
-	struct chunk *chunk;
-
-	while ((chunk = STAILQ_FIRST(&c->queue))) {
-		ssize_t n =
-			send(c->fd, chunk->data + chunk->at, chunk->len - chunk->at, MSG_NOSIGNAL | MSG_DONTWAIT);
-
-		if (n < 0)
-			return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-		chunk->at += (size_t)n;
-		c->queued -= (size_t)n;
-		if (chunk->at < chunk->len)
-			return 0;
-		STAILQ_REMOVE_HEAD(&c->queue, next);
-		free(chunk);
-	}
-	return 0;
-}
-
-/* Runs the whole frames of the input buffer and moves the rest to its start. -EPROTO if it makes no sense. */
-static int run_frames(struct gwc *c)
-{
-	struct frame f;
-
-	while (c->in_len - c->in_at >= FRAME_HDR_LEN && !c->dead) {
-		if (frame_decode(&f, c->in + c->in_at) < 0)
-			return -EPROTO;
-		if (c->in_len - c->in_at - FRAME_HDR_LEN < f.length)
-			break;
-		on_frame(c, &f, c->in + c->in_at + FRAME_HDR_LEN);
-		c->in_at += FRAME_HDR_LEN + f.length;
-	}
-	memmove(c->in, c->in + c->in_at, c->in_len - c->in_at);
-	c->in_len -= c->in_at;
-	c->in_at = 0;
-	return 0;
-}
-
-/* Room for the frame that has begun, or for the next reads; gives back what a long frame needed. */
-static void make_room(struct gwc *c)
-{
-	size_t want = READ_CHUNK;
-	struct frame f;
-
-	if (c->in_len >= FRAME_HDR_LEN && frame_decode(&f, c->in) == 0)
-		want = MAX(want, FRAME_HDR_LEN + (size_t)f.length);
-	if (want != c->in_cap && (want > c->in_cap || !c->in_len)) {
-		c->in = xrealloc(c->in, want);
-		c->in_cap = want;
-	}
-}
-
-/* `flags` of the first read: MSG_DONTWAIT, or 0 to wait for it. */
-static int dispatch(struct gwc *c, int flags)
-{
-	int before = gwc_events(c);
-	size_t done = 0;
-
-	if (c->dead)
-		return -ECONNRESET;
-	if (write_some(c) < 0)
-		return die(c);
-	tell_events(c, before);
-	while (done < DISPATCH_BYTES) {
-		bool more;
-		ssize_t n;
-
-		make_room(c);
-		n = recv(c->fd, c->in + c->in_len, c->in_cap - c->in_len, flags);
-		if (n < 0 && errno == EINTR && !flags)
-			return -EINTR;
-		if (n < 0 && (errno == EAGAIN || errno == EINTR))
-			break;
-		flags = MSG_DONTWAIT;
-		if (n <= 0)
-			return die(c);
-		more = (size_t)n == c->in_cap - c->in_len;
-		c->in_len += (size_t)n;
-		done += (size_t)n;
-		if (run_frames(c) < 0)
-			return die(c);
-		/* A short read found the socket empty: no need to ask again. */
-		if (!more)
-			break;
-	}
-	return 0;
-}
-
-int gwc_dispatch(struct gwc *c)
-{
-	return dispatch(c, MSG_DONTWAIT);
-}
-
-int gwc_wait(struct gwc *c, int timeout_ms)
-{
-	struct pollfd p = { .fd = c->fd, .events = (short)gwc_events(c) };
-	int n;
-
-	if (c->dead)
-		return -ECONNRESET;
-	/* One system call less where it counts: a null RPC. */
-	if (timeout_ms < 0 && p.events == POLLIN)
-		return dispatch(c, 0);
-	n = poll(&p, 1, timeout_ms);
-	if (n < 0)
-		return errno == EINTR ? -EINTR : -ECONNRESET;
-	return n ? gwc_dispatch(c) : -ETIMEDOUT;
 }

@@ -5,11 +5,11 @@
 /*
  * The asynchronous client of flipd: what lies under godwit.h, and what procd uses itself.
  *
- * One `struct gwc` is one connection to flipd. Nothing here ever blocks (but gwc_wait, for programs without an
- * event loop): calls queue a frame and try to write it; answers arrive through callbacks, which run only inside
- * gwc_dispatch. Poll gwc_fd() for gwc_events(), call gwc_dispatch() when it is ready. Callbacks may call anything
- * here but gwc_close and gwc_dispatch. Many transactions may be under way at the same time, and many requests may
- * be held and answered in any order, at any later time.
+ * One `struct gwc` is one connection to flipd. Nothing here ever blocks (but gwc_wait, and calls after gwc_block,
+ * for programs without an event loop): calls queue a frame and try to write it; answers arrive through callbacks,
+ * which run only inside gwc_dispatch. Poll gwc_fd() for gwc_events(), call gwc_dispatch() when it is ready.
+ * Callbacks may call anything here but gwc_close and gwc_dispatch. Many transactions may be under way at the same
+ * time, and many requests may be held and answered in any order, at any later time.
  *
  * Endpoints. A connection begins with endpoint GWC_MAIN, which has a FLIP address of its own. It may open further
  * ones, each with its own private address, incarnation and ports: procd opens one for each job, so that it can
@@ -72,7 +72,9 @@ struct gwc_request {
 
 struct gwc_host {
 	char name[GW_HOST_MAX];
-	char address[64];      /* numeric, as last seen; "" for this host */
+	char address[64];      /* numeric, as last seen; "" for this host; the box's if there is one */
+	char via[GW_HOST_MAX]; /* the box that leads there; "" if the host is on one of this one's networks */
+	unsigned hops;	       /* networks to cross */
 	uint64_t heard_us_ago; /* since the last authentic datagram */
 	bool self;
 	bool alive; /* heard lately */
@@ -96,6 +98,7 @@ struct gwc_row {
 	uint32_t number;		  /* endpoints: which of its connection */
 	uid_t uid;			  /* ... whose, (uid_t)-1: its program has gone */
 	bool busy, ghost;		  /* ... being moved; gone, and still owing something */
+	bool raw;			  /* ... a raw one: `ports` are its groups */
 	uint32_t held, replied;		  /* ... requests that its program has; replies not acknowledged */
 	uint32_t calling, clients, ports; /* ... transactions under way; clients it remembers; ports it serves */
 	uint32_t locating, waiting;	  /* ... of the transactions: without a server yet; known to be served */
@@ -129,6 +132,16 @@ struct gwc_ops {
 	 * gwc_trans. */
 	void (*orphan_reply)(void *user, uint32_t endpoint, uint64_t cookie, int status, const struct gw_hdr *hdr,
 			     const void *data, size_t len);
+	/* A long request (its put-port), or the reply to the transaction `id`, is arriving: where to put its data,
+	 * *ret_room bytes at most; they are handed up from there. NULL: anywhere. */
+	void *(*place)(void *user, bool request, uint64_t id, const struct gw_port *put, size_t *ret_room);
+	/* A message for a raw endpoint, sent to it or (`group` not 0) to a group that it is in. */
+	void (*raw_data)(void *user, uint32_t endpoint, uint64_t source, uint64_t group, const void *data,
+			 size_t len);
+	/* The message that gwc_raw_send called `id` has not been delivered or, if that is not certain, may not
+	 * have been. `status`: GW_NOTFOUND, GW_UNSAFE, GW_TRYAGAIN (too many are under way), GW_FAILURE. */
+	void (*raw_failed)(void *user, uint32_t endpoint, uint64_t id, uint64_t destination, int status,
+			   bool certain);
 };
 
 /* `status` is GW_OK (hdr, data and len are the reply, valid until return) or a negative gw_status. */
@@ -136,6 +149,8 @@ typedef void gwc_reply_fn(void *arg, int status, const struct gw_hdr *hdr, const
 typedef void gwc_request_fn(void *arg, const struct gwc_request *request);
 /* `result` is 0 or -errno. */
 typedef void gwc_done_fn(void *arg, int result);
+/* `address` is a FLIP address. */
+typedef void gwc_address_fn(void *arg, int result, uint64_t address);
 typedef void gwc_take_fn(void *arg, int result, const void *blob, size_t len);
 typedef void gwc_hosts_fn(void *arg, int result, const struct gwc_host *hosts, size_t n);
 typedef void gwc_counters_fn(void *arg, int result, const struct gwc_counter *counters, size_t n);
@@ -154,6 +169,13 @@ int gwc_events(const struct gwc *c);
 /* Reads and writes what is possible now and runs callbacks. 0, or -ECONNRESET once the connection is lost (after
  * ops.disconnected) and ever after. */
 int gwc_dispatch(struct gwc *c);
+/* For programs without an event loop: from now on calls wait until flipd has taken what they say, so that nothing
+ * has to be copied. */
+void gwc_block(struct gwc *c);
+/* Whether a signal came meanwhile, since this was asked last. */
+bool gwc_interrupted(struct gwc *c);
+/* Are data being put where ops.place has said? */
+bool gwc_placing(const struct gwc *c);
 /* Polls and dispatches once; timeout in ms, -1 for ever. 0, -ETIMEDOUT, -EINTR or -ECONNRESET. */
 int gwc_wait(struct gwc *c, int timeout_ms);
 
@@ -216,12 +238,32 @@ int gwc_endpoint_install(struct gwc *c, const void *blob, size_t len, const stru
 typedef void gwc_conn_fn(void *arg, int result, uid_t uid, gid_t gid, const void *blob, size_t len);
 int gwc_conn_take(struct gwc *c, uint64_t inode, gwc_conn_fn *fn, void *arg);
 int gwc_conn_end(struct gwc *c, uint64_t inode, bool moved, gwc_done_fn *fn, void *arg);
-/* From here on that is decided, and only gwc_conn_end, by whomever, ends it. */
-int gwc_conn_hold(struct gwc *c, uint64_t inode);
+/* From here on that is decided, and only gwc_conn_end, by whomever, ends it. Not `decided`: it is about to be; if
+ * we go, flipd waits a while for somebody who knows. */
+int gwc_conn_hold(struct gwc *c, uint64_t inode, bool decided);
 /* `fn` hears 0, also for one that is installed already; -ENOENT: nobody has come with that token; or what is wrong
  * with the blob, and then the program finds its connection closed. */
 int gwc_conn_install(struct gwc *c, uint64_t token, uid_t uid, gid_t gid, const void *blob, size_t len,
 		     gwc_done_fn *fn, void *arg);
+
+/*
+ * Raw FLIP: raw.c. A raw endpoint has an address of its own, and may listen on others, which are groups. It moves
+ * with its connection only. `fn` hears its address, or -errno; closed by gwc_endpoint_close.
+ */
+uint32_t gwc_raw_open(struct gwc *c, gwc_address_fn *fn, void *arg);
+/* `private_group` 0: what is broadcast. `fn` hears the group's address; -ENOSPC, -ENOENT. */
+int gwc_raw_join(struct gwc *c, uint32_t endpoint, uint64_t private_group, gwc_address_fn *fn, void *arg);
+void gwc_raw_leave(struct gwc *c, uint32_t endpoint, uint64_t group);
+struct gwc_raw_to {
+	uint64_t destination; /* 0: whoever listens for what is broadcast */
+	bool group;
+	bool inval;	    /* do not believe the way that is known */
+	bool safe;	    /* not to a host whose root is not root here too */
+	uint32_t n, hops;   /* of a group: how many others at least; networks to cross at most, 0: any */
+	unsigned locate_ms; /* 0: the default */
+};
+/* Returns an id > 0 for ops.raw_failed, or as gwc_trans. */
+int64_t gwc_raw_send(struct gwc *c, uint32_t endpoint, const struct gwc_raw_to *to, const void *data, size_t len);
 
 /* This host and the hosts whose flipd has been heard. */
 int gwc_hosts(struct gwc *c, gwc_hosts_fn *fn, void *arg);

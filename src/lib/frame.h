@@ -44,12 +44,19 @@ enum frame_type {
 	FRAME_TRACE,	  /* from root only: TRACED for every packet from now on */
 	/* To flipd, from root only: a program moves, and its connection with it. See flipd/travel.c. */
 	FRAME_CONN_TAKE, /* id, client: inode of flipd's end: DONE with the blob, aux: uid << 32 | gid */
-	FRAME_CONN_HOLD, /* id, client: inode; it stays taken, also when we are gone, until somebody ENDs it: DONE
-			  */
+	FRAME_CONN_HOLD, /* id, client: inode; it stays taken, also when we are gone, until somebody ENDs it; with
+			  * FRAME_F_UNSURE for ten seconds only: DONE */
 	FRAME_CONN_END,	 /* id, client: inode; flags: FRAME_F_MOVED, it lives elsewhere: DONE */
 	FRAME_CONN_ARRIVE,  /* id, client: token, payload: what the program had not read yet. This connection will
 			     * be that of a program that arrives: DONE, then the payload */
 	FRAME_CONN_INSTALL, /* id, client: token, uid, gid, payload: blob: DONE */
+	/* To flipd: raw FLIP. FRAME_EP_CLOSE closes such an endpoint too. */
+	FRAME_RAW_OPEN,	 /* endpoint, id: DONE, aux: its address */
+	FRAME_RAW_JOIN,	 /* endpoint, id, client: private address of a group: DONE, aux: the group's address */
+	FRAME_RAW_LEAVE, /* endpoint, client: the group's address */
+	FRAME_RAW_SEND,	 /* endpoint, id, client: destination, flags: FRAME_F_INVAL, FRAME_F_SAFE, FRAME_F_GROUP,
+			  * uid: least number of members, gid: networks to cross at most (0 = any), aux: locate time
+			  * in ms (0 = default), payload: the message. RAW_FAILED, or nothing */
 	/* From flipd. */
 	FRAME_REPLY = 64, /* endpoint, id of the transaction, status, payload: user header, data */
 	FRAME_REQUEST,	  /* endpoint, id, port (put), client, uid, gid, aux: length of the host's name;
@@ -60,6 +67,8 @@ enum frame_type {
 	FRAME_TRACED, /* a packet. id: when, CLOCK_REALTIME in us; status: its length; uid: packets that were left
 		       * out before it; aux: length of the other host's name, "" for all; payload: the name, the
 		       * packet's beginning; flags: FRAME_F_SENT */
+	FRAME_RAW_DATA,	  /* endpoint, id: source, client: the group, or 0; payload: the message */
+	FRAME_RAW_FAILED, /* endpoint, id, client: destination, status: why, flags: FRAME_F_UNSURE */
 };
 
 enum frame_flag {
@@ -67,7 +76,11 @@ enum frame_flag {
 	FRAME_F_LOCAL = 0x02,
 	FRAME_F_BOUND = 0x04,
 	FRAME_F_MOVED = 0x08,
-	FRAME_F_SENT = 0x10
+	FRAME_F_SENT = 0x10,
+	FRAME_F_INVAL = 0x20,
+	FRAME_F_SAFE = 0x40,
+	FRAME_F_GROUP = 0x80,
+	FRAME_F_UNSURE = 0x100, /* it may have arrived */
 };
 
 struct frame {
@@ -89,12 +102,13 @@ int frame_decode(struct frame *f, const uint8_t in[FRAME_HDR_LEN]) must_check;
 /* $GODWIT_FLIP_SOCK or the default. */
 const char *frame_socket_path(void);
 
-/* Payload of DONE to HOSTS: per host name (1 + n), address (1 + n), heard_us_ago (8), flags (1): 1 self, 2 alive.
+/* Payload of DONE to HOSTS: per host name (1 + n), address (1 + n), heard_us_ago (8), flags (1): 1 self, 2 alive,
+ * hops (1), box that leads there (1 + n).
  * Payload of DONE to COUNTERS: per counter name (1 + n), value (8). */
 enum { FRAME_HOST_SELF = 1, FRAME_HOST_ALIVE = 2 };
 /*
  * Payload of DONE to TABLE, row by row: kind (1), then
- *	endpoint  address (8) incarnation (4) number (4) uid (4) flags (1: 1 busy, 2 ghost)
+ *	endpoint  address (8) incarnation (4) number (4) uid (4) flags (1: 1 busy, 2 ghost, 4 raw)
  *		  held (4) replied (4) calling (4) clients (4) ports (4)
  *		  locating (4) waiting (4) sending (4) unread (4)
  *	port	  port (16) address (8) here (1)
@@ -102,6 +116,6 @@ enum { FRAME_HOST_SELF = 1, FRAME_HOST_ALIVE = 2 };
  * Root sees all, others their own endpoints and ports.
  */
 enum frame_row { FRAME_ROW_ENDPOINT = 1, FRAME_ROW_PORT, FRAME_ROW_ROUTE };
-enum { FRAME_EP_BUSY = 1, FRAME_EP_GHOST = 2 };
+enum { FRAME_EP_BUSY = 1, FRAME_EP_GHOST = 2, FRAME_EP_RAW = 4 /* ports: its groups, sending: what waits */ };
 
 #endif

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The blocking calls of godwit.h, made of the asynchronous client. */
 #include <errno.h>
-#include <poll.h>
+#include <fcntl.h>
+#include <signal.h>
 #include <sodium.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +21,8 @@ struct held {
 	struct gw_port get;
 	struct gw_hdr hdr;
 	struct gw_caller caller;
+	bool signalled;
+	bool placed; /* its data are where gw_getreq wants them */
 	size_t len;
 	uint8_t data[];
 };
@@ -38,6 +41,15 @@ struct gw {
 	struct served *served;
 	struct held *held, **held_end;
 	struct held *current; /* between getreq and putrep */
+	int64_t under_way;    /* the transaction that gw_trans waits for */
+	/* Where a long reply, or a long request to this port, may be put: there is a call that waits for it. */
+	struct {
+		void *buf;
+		size_t size;
+		const struct gw_port *get; /* NULL: the reply to under_way */
+	} place;
+	int signo; /* gw_catch */
+	bool armed;
 	char why[GW_WHY_MAX];
 };
 
@@ -54,9 +66,53 @@ struct waiting {
 	size_t size, len;
 };
 
+static void on_signalled(void *user, uint64_t request)
+{
+	struct gw *gw = user;
+
+	for (struct held *h = gw->held; h; h = h->next)
+		h->signalled |= h->id == request;
+	if (!gw->current || gw->current->id != request)
+		return;
+	gw->current->signalled = true;
+	if (gw->under_way)
+		gwc_cancel(gw->c, gw->under_way);
+}
+
+static void *on_place(void *user, bool request, uint64_t id, const struct gw_port *put, size_t *ret_room)
+{
+	struct gw *gw = user;
+	struct gw_port mine;
+
+	if (!gw->place.size || request != (gw->place.get != NULL))
+		return NULL;
+	if (request) {
+		gw_port_publish(gw->place.get, &mine);
+		if (gw->held || memcmp(&mine, put, sizeof(mine)) != 0)
+			return NULL;
+	} else if (id != (uint64_t)gw->under_way) {
+		return NULL;
+	}
+	*ret_room = gw->place.size;
+	return gw->place.buf;
+}
+
+static void set_place(struct gw *gw, void *buf, size_t size, const struct gw_port *get)
+{
+	gw->place.buf = buf;
+	gw->place.size = size;
+	gw->place.get = get;
+}
+
+static const struct gwc_ops ops = { .request_cancelled = on_signalled, .place = on_place };
+
 static int open_client(struct gw *gw)
 {
-	return gwc_open(gw->path, NULL, NULL, &gw->c, NULL);
+	int err = gwc_open(gw->path, &ops, gw, &gw->c, NULL);
+
+	if (!err)
+		gwc_block(gw->c);
+	return err;
 }
 
 int gw_connect(const char *socket_path, struct gw **ret_gw)
@@ -128,7 +184,7 @@ static void on_reply(void *arg, int status, const struct gw_hdr *hdr, const void
 	w->len = len;
 	if (w->rep)
 		*w->rep = *hdr;
-	if (w->buf)
+	if (w->buf && w->buf != data)
 		memcpy(w->buf, data, MIN(len, w->size));
 }
 
@@ -154,6 +210,7 @@ ssize_t gw_trans(struct gw *gw, const struct gw_hdr *req, const void *req_buf, s
 		return GW_BADPORT;
 	if (!gw->c && open_client(gw) < 0)
 		return GW_TRYAGAIN;
+	(void)gwc_interrupted(gw->c); /* by what came before */
 	id = gwc_trans(gw->c, GWC_MAIN, req, req_buf, req_len, gw->timeout_ms, on_reply, &w);
 	if (id == -ENOTCONN) {
 		forget(gw);
@@ -163,13 +220,15 @@ ssize_t gw_trans(struct gw *gw, const struct gw_hdr *req, const void *req_buf, s
 	}
 	if (id < 0)
 		return GW_TRYAGAIN;
+	gw->under_way = id;
+	set_place(gw, rep_buf, rep_size, NULL);
 	while (!w.done) {
-		int err = step(gw);
-
 		/* Only before a server has it: the answer says whether it came in time. */
-		if (err == -EINTR)
+		if (gwc_interrupted(gw->c) || step(gw) == -EINTR)
 			gwc_cancel(gw->c, id);
 	}
+	gw->under_way = 0;
+	set_place(gw, NULL, 0, NULL);
 	return w.status == GW_OK ? (ssize_t)w.len : w.status;
 }
 
@@ -177,8 +236,10 @@ static void on_request(void *arg, const struct gwc_request *r)
 {
 	struct served *s = arg;
 	struct gw *gw = s->gw;
-	struct held *h = xcalloc(1, sizeof(*h) + r->len);
+	bool placed = r->data == gw->place.buf && gw->place.get;
+	struct held *h = xmalloc(sizeof(*h) + (placed ? 0 : r->len));
 
+	*h = (struct held) { .placed = placed };
 	h->id = r->id;
 	h->get = s->get;
 	h->hdr = r->hdr;
@@ -186,7 +247,8 @@ static void on_request(void *arg, const struct gwc_request *r)
 	h->caller.gid = r->gid;
 	strncpy(h->caller.host, r->host, sizeof(h->caller.host) - 1);
 	h->len = r->len;
-	memcpy(h->data, r->data, r->len);
+	if (!placed)
+		memcpy(h->data, r->data, r->len);
 	*gw->held_end = h;
 	gw->held_end = &h->next;
 }
@@ -243,10 +305,74 @@ static struct held *fetch(struct gw *gw, const struct gw_port *get)
 	return NULL;
 }
 
+/* --- signals of clients --- */
+
+int gw_catch(struct gw *gw, int signo)
+{
+	if (signo < 0 || signo > SIGRTMAX)
+		return -EINVAL;
+	gw->signo = signo;
+	return 0;
+}
+
+/* While a request is served, whatever arrives raises the signal; what has arrived before does it here. */
+static void arm(struct gw *gw)
+{
+	struct f_owner_ex me = { .type = F_OWNER_TID, .pid = gettid() };
+	int fd = gwc_fd(gw->c);
+
+	gw->armed = gw->signo != 0;
+	if (!gw->armed)
+		return;
+	(void)fcntl(fd, F_SETOWN_EX, &me);
+	(void)fcntl(fd, F_SETSIG, gw->signo);
+	(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_ASYNC);
+	if (gw_request_signalled(gw) == 1)
+		(void)raise(gw->signo);
+}
+
+static void disarm(struct gw *gw)
+{
+	int fd = gwc_fd(gw->c);
+
+	if (gw->armed)
+		(void)fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_ASYNC);
+}
+
+int gw_request_signalled(struct gw *gw)
+{
+	if (!gw->current)
+		return GW_BADADDRESS;
+	if (!gw->current->signalled && gwc_dispatch(gw->c) == -ECONNRESET) {
+		forget(gw);
+		return GW_FAILURE;
+	}
+	return gw->current->signalled;
+}
+
+/* NULL and *ret_status if there is none. One that is being put into `buf` is waited for, whatever signal comes. */
+static struct held *await_request(struct gw *gw, const struct gw_port *get, void *buf, size_t size,
+				  int *ret_status)
+{
+	struct held *h;
+	int r = 0;
+
+	set_place(gw, buf, size, get);
+	while (!(h = fetch(gw, get)) && r != -ECONNRESET) {
+		r = step(gw);
+		if (r == -EINTR && !gwc_placing(gw->c))
+			break;
+	}
+	set_place(gw, NULL, 0, NULL);
+	*ret_status = r == -EINTR ? GW_ABORTED : GW_FAILURE;
+	return h;
+}
+
 ssize_t gw_getreq(struct gw *gw, struct gw_hdr *hdr, void *buf, size_t size)
 {
 	struct gw_port get = hdr->port;
 	struct held *h;
+	ssize_t n;
 	int err;
 
 	if (gw_port_is_null(&get))
@@ -258,19 +384,16 @@ ssize_t gw_getreq(struct gw *gw, struct gw_hdr *hdr, void *buf, size_t size)
 	err = serve(gw, &get);
 	if (err)
 		return err;
-	while (!(h = fetch(gw, &get))) {
-		int r = step(gw);
-
-		if (r == -EINTR)
-			return GW_ABORTED;
-		if (r == -ECONNRESET)
-			return GW_FAILURE;
-	}
+	h = await_request(gw, &get, buf, size, &err);
+	if (!h)
+		return err;
 	*hdr = h->hdr;
-	if (size)
+	if (size && !h->placed)
 		memcpy(buf, h->data, MIN(size, h->len));
 	gw->current = h;
-	return (ssize_t)h->len;
+	n = (ssize_t)h->len;
+	arm(gw);
+	return n;
 }
 
 int gw_putrep(struct gw *gw, const struct gw_hdr *hdr, const void *buf, size_t len)
@@ -281,12 +404,9 @@ int gw_putrep(struct gw *gw, const struct gw_hdr *hdr, const void *buf, size_t l
 	if (!h || len > GW_MSG_MAX || (!buf && len))
 		return GW_BADADDRESS;
 	gw->current = NULL;
+	disarm(gw);
 	err = gwc_reply(gw->c, h->id, hdr, buf, len);
 	free(h);
-	/* A long reply is written out here: the caller may not come back for a while. */
-	while (!err && gw->c && gwc_events(gw->c) & POLLOUT)
-		if (step(gw) == -ECONNRESET)
-			err = -ENOTCONN;
 	return err ? GW_FAILURE : GW_OK;
 }
 

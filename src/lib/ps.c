@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "base/util.h"
-#include "godwit.h"
+#include "godwit_objects.h"
 #include "procd.pb-c.h"
 
 #define PIECE (1u << 20) /* of a segment, at once */
@@ -320,26 +320,60 @@ int gw_seg_size(struct gw *gw, const struct gw_cap *seg, uint64_t *ret_bytes)
 	return status;
 }
 
-int gw_std_restrict(struct gw *gw, const struct gw_cap *cap, uint32_t mask, struct gw_cap *ret_cap)
+/* A command whose reply is a capability of the same server. */
+static int command_for_cap(struct gw *gw, const struct gw_cap *cap, struct gw_hdr *hdr, const void *out,
+			   size_t out_len, struct gw_cap *ret_cap)
 {
-	struct gw_hdr hdr = { .command = GW_STD_RESTRICT, .offset = mask };
 	struct gw_port port = cap->port;
-	int status = command(gw, cap, &hdr, NULL, 0, NULL, 0, NULL);
+	int status = command(gw, cap, hdr, out, out_len, NULL, 0, NULL);
 
 	if (status == GW_OK)
-		*ret_cap = (struct gw_cap) { .port = port, .priv = hdr.priv };
+		*ret_cap = (struct gw_cap) { .port = port, .priv = hdr->priv };
 	return status;
 }
 
-int gw_std_info(struct gw *gw, const struct gw_cap *cap, char *ret_text, size_t size)
+int gw_std_restrict(struct gw *gw, const struct gw_cap *cap, uint32_t mask, struct gw_cap *ret_cap)
 {
-	struct gw_hdr hdr = { .command = GW_STD_INFO };
+	struct gw_hdr hdr = { .command = GW_STD_RESTRICT, .offset = mask };
+
+	return command_for_cap(gw, cap, &hdr, NULL, 0, ret_cap);
+}
+
+static int text_about(struct gw *gw, const struct gw_cap *cap, int what, char *ret_text, size_t size)
+{
+	struct gw_hdr hdr = { .command = what };
 	size_t len = 0;
 	int status = size ? command(gw, cap, &hdr, NULL, 0, ret_text, size - 1, &len) : GW_BADADDRESS;
 
 	if (status == GW_OK)
 		ret_text[len] = '\0';
 	return status;
+}
+
+int gw_std_info(struct gw *gw, const struct gw_cap *cap, char *ret_text, size_t size)
+{
+	return text_about(gw, cap, GW_STD_INFO, ret_text, size);
+}
+
+int gw_std_status(struct gw *gw, const struct gw_cap *cap, char *ret_text, size_t size)
+{
+	return text_about(gw, cap, GW_STD_STATUS, ret_text, size);
+}
+
+int gw_std_copy(struct gw *gw, const struct gw_cap *server, const struct gw_cap *from, struct gw_cap *ret_cap)
+{
+	struct gw_hdr hdr = { .command = GW_STD_COPY };
+	uint8_t bytes[GW_CAP_LEN];
+
+	gw_cap_encode(from, bytes);
+	return command_for_cap(gw, server, &hdr, bytes, sizeof bytes, ret_cap);
+}
+
+int gw_std_age(struct gw *gw, const struct gw_cap *server)
+{
+	struct gw_hdr hdr = { .command = GW_STD_AGE };
+
+	return command(gw, server, &hdr, NULL, 0, NULL, 0, NULL);
 }
 
 int gw_std_touch(struct gw *gw, const struct gw_cap *cap)

@@ -37,6 +37,9 @@ void call_answer_hosts(const struct call *call, int status, const uint8_t *p, si
 		flags = wire_get_u8(&w);
 		h.self = flags & FRAME_HOST_SELF;
 		h.alive = flags & FRAME_HOST_ALIVE;
+		h.hops = wire_get_u8(&w);
+		if (!get_string(&w, h.via, sizeof(h.via)))
+			break;
 		hosts = xrealloc(hosts, (n + 1) * sizeof(*hosts));
 		hosts[n++] = h;
 	}
@@ -79,6 +82,7 @@ static bool get_row(struct wire_in *w, struct gwc_row *r)
 		flags = wire_get_u8(w);
 		r->busy = flags & FRAME_EP_BUSY;
 		r->ghost = flags & FRAME_EP_GHOST;
+		r->raw = flags & FRAME_EP_RAW;
 		r->held = wire_get_u32(w);
 		r->replied = wire_get_u32(w);
 		r->calling = wire_get_u32(w);

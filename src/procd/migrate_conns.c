@@ -97,10 +97,10 @@ void out_unfill_conns(Godwit__Procd__Commit *c)
 	free(c->connections);
 }
 
-void out_hold_conns(struct migration_out *m)
+void out_hold_conns(struct migration_out *m, bool decided)
 {
 	for (size_t i = 0; i < m->n_conns && m->p->gwc; i++)
-		(void)!gwc_conn_hold(m->p->gwc, m->conns[i].inode);
+		(void)!gwc_conn_hold(m->p->gwc, m->conns[i].inode, decided);
 }
 
 void out_recall_conns(struct migration_out *m)

@@ -388,6 +388,39 @@ static const char *why_not(const struct call *c, const Godwit__Procd__Begin *b)
 	return NULL;
 }
 
+/* What has come of that job from that source, and has not been committed. */
+static struct migration_in *unfinished(struct procd *p, const Godwit__Procd__Begin *b)
+{
+	const struct job *j = jobs_by_name(p, b->job->name);
+	struct migration_in *m = j ? j->in : NULL;
+
+	return m && !strcmp(m->source, b->source) && strcmp(m->id, b->migration) != 0 &&
+			       (m->core == COMMIT_D_PREPARING || m->core == COMMIT_D_READY)
+		       ? m
+		       : NULL;
+}
+
+/*
+ * A source has one move of a job at a time: an earlier one of which nothing was decided is over, and only has not
+ * been heard to be. One that was complete here may have been decided, though: the source knows. True: the request
+ * waits for what it says.
+ */
+static bool clear_name(struct procd *p, struct call *c)
+{
+	struct migration_in *old = unfinished(p, c->request->begin);
+
+	if (!old || c->request->begin->check_only)
+		return false;
+	if (old->core == COMMIT_D_PREPARING) {
+		in_discard(old, -ECANCELED, "its source has begun anew");
+		return false;
+	}
+	if (old->successor || !in_ask(old))
+		return false;
+	old->successor = c;
+	return true;
+}
+
 void migrate_in_begin(struct procd *p, struct call *c)
 {
 	Godwit__Mover__CheckDestination q = GODWIT__MOVER__CHECK_DESTINATION__INIT;
@@ -401,6 +434,8 @@ void migrate_in_begin(struct procd *p, struct call *c)
 		call_refuse(c, -EPERM, "%s", refused);
 		return;
 	}
+	if (clear_name(p, c))
+		return;
 	m = in_new(p, b->migration, b->job->name, b->source);
 	m->progress = IN_CHECKING;
 	(void)in_event(m, COMMIT_E_BEGIN, c); /* PREPARE is what follows */

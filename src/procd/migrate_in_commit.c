@@ -174,6 +174,12 @@ static void on_outcome(void *arg, const Godwit__Procd__Reply *reply, int status,
 		if (reply->verdict->what == GODWIT__PROCD__VERDICT__WHAT__ABORTED)
 			(void)in_event(m, COMMIT_E_ABORTED, NULL);
 	}
+	if (m->successor && m->over)
+		migrate_in_begin(m->p, steal_ptr(&m->successor));
+	else if (m->successor)
+		call_refuse(steal_ptr(&m->successor), -EEXIST,
+			    "an earlier move of job %s is not over: %s has not said what became of it", m->name,
+			    m->source);
 	in_unref(m);
 }
 
@@ -189,6 +195,13 @@ static void ask_source(struct migration_in *m)
 		return;
 	m->asking = true;
 	m->refs++;
+}
+
+bool in_ask(struct migration_in *m)
+{
+	if (!m->asking)
+		(void)in_event(m, COMMIT_E_TIME, NULL);
+	return m->asking;
 }
 
 /* --- records --- */

@@ -168,16 +168,20 @@ static void note(struct migration_out *m, enum commit_action action)
 	bool committed = action == COMMIT_A_NOTE_COMMITTED;
 	int r;
 
-	if (committed)
+	/* If we die before the record is known to flipd, it must not take it for a move that came to nothing. */
+	if (committed) {
+		out_hold_conns(m, false);
 		r = append_committed(m);
-	else
+	} else {
 		r = migrate_note(m->p,
 				 action == COMMIT_A_NOTE_REVOKED ? GODWIT__JOURNAL__RECORD__KIND__REVOKED
 								 : GODWIT__JOURNAL__RECORD__KIND__DELETED,
 				 m->id, m->name);
+	}
 	if (!r && committed) {
 		m->job->state = JOB_LEAVING;
-		out_hold_conns(m);
+		migrate_die_at("decision", "source");
+		out_hold_conns(m, true);
 		migrate_die_at("record", "source");
 	}
 	m->unheard = "the journal cannot be written";

@@ -232,6 +232,7 @@ static void resume_commit(struct procd *p, struct job *j, const Godwit__Journal_
 	(void)snprintf(m->strategy, sizeof m->strategy, "eager");
 	take_commit(m, r->commit);
 	out_recall_conns(m);
+	out_hold_conns(m, true);
 	m->at_us = r->commit->at_us;
 	m->core = j ? COMMIT_S_COMMITTED : COMMIT_S_EMPTY;
 	m->stage = STAGE_COMMIT;

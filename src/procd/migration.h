@@ -110,6 +110,7 @@ struct migration_in {
 	int why_code; /* why it does not arrive */
 	const char *why;
 	struct call *begin, *commit; /* to be answered; commit's request is needed until then */
+	struct call *successor;	     /* a later BEGIN for the job, until the source has said what of this one */
 	Godwit__Procd__Begin *asked; /* begin's own, while begin is there */
 	struct mover *mover;
 	bool sealed, blanked, listening, let_go, over;
@@ -234,8 +235,8 @@ void out_take_conns(struct migration_out *m, const Godwit__Mover__Stunned *s);
 /* Puts them into COMMIT, which borrows them until it is unfilled. */
 void out_fill_conns(const struct migration_out *m, Godwit__Procd__Commit *c);
 void out_unfill_conns(Godwit__Procd__Commit *c);
-/* The decision is on record: they stay taken though we go, until an END. */
-void out_hold_conns(struct migration_out *m);
+/* The decision is on record: they stay taken though we go, until an END; or it is about to be: for a while. */
+void out_hold_conns(struct migration_out *m, bool decided);
 /* After our restart: those of the COMMIT that was recorded. */
 void out_recall_conns(struct migration_out *m);
 /* They live elsewhere now, or they are the job's again. */
@@ -256,6 +257,8 @@ void in_unref(struct migration_in *m);
 void in_discard(struct migration_in *m, int code, const char *why);
 void in_free(struct migration_in *m);
 void in_start_pulse(struct migration_in *m);
+/* Asks its source what became of it, once. False: that cannot be done now. */
+bool in_ask(struct migration_in *m);
 /* It is complete, and its source has not been heard for long. */
 bool in_is_in_doubt(const struct migration_in *m);
 

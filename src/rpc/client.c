@@ -466,6 +466,7 @@ static void on_notdelivered(struct rpc *r, struct trans *t, const struct flip_fa
 			arm(r, t, MISS_US);
 		break;
 	case FLIP_WHY_TIMEOUT:
+	case FLIP_WHY_UNTRUSTED: /* nothing of ours asks for trust: whoever says so is mistaken */
 		if (++t->tries > r->config.tries)
 			give_up(r, t);
 		else

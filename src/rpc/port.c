@@ -117,6 +117,7 @@ const char *gw_strerror(int status)
 		{ GW_ABORTED, "broken off before a server had the request" },
 		{ GW_TRYAGAIN, "out of resources, try again" },
 		{ GW_BADPORT, "the port is null or may not be served by this user" },
+		{ GW_UNSAFE, "the host of the receiver is not trusted" },
 		{ GW_STD_CAPBAD, "bad capability" },
 		{ GW_STD_COMBAD, "unknown command" },
 		{ GW_STD_ARGBAD, "bad argument" },

@@ -423,6 +423,18 @@ static enum flip_here on_port_here(void *ctx, const uint8_t bytes[FLIP_PORT_LEN]
 	return p->ep->flip->state == FLIP_EP_UP ? FLIP_IS_HERE : FLIP_HERE_BUSY;
 }
 
+static bool on_port_wanted(void *ctx, const uint8_t bytes[FLIP_PORT_LEN])
+{
+	const struct trans *t;
+	struct rpc *r = ctx;
+
+	TAILQ_FOREACH (t, &r->locating, locating) {
+		if (!t->ep->taken && !memcmp(t->port.bytes, bytes, GW_PORT_LEN))
+			return true;
+	}
+	return false;
+}
+
 static void on_located(void *ctx, const uint8_t bytes[FLIP_PORT_LEN], flip_addr addr)
 {
 	struct trans *t, *next, *last;
@@ -493,6 +505,7 @@ static const struct flip_ops flip_ops = {
 	.notdeliver = on_notdeliver,
 	.owed = on_owed,
 	.port_here = on_port_here,
+	.port_wanted = on_port_wanted,
 	.located = on_located,
 	.announced = on_announced,
 	.lost = on_lost,

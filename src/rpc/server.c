@@ -431,6 +431,7 @@ void server_notdeliver(struct rpc *r, struct rpc_ep *ep, const struct flip_failu
 			arm(r, s, r->config.reply_us);
 		break;
 	case FLIP_WHY_TIMEOUT:
+	case FLIP_WHY_UNTRUSTED:
 		arm(r, s, 0);
 		break;
 	}

@@ -40,7 +40,8 @@ enum { OWED_ELSEWHERE = 0, OWED_HELD = 1, OWED_REPLIED = 2 };
 
 static size_t blob_size(const struct rpc_ep *ep, bool whole)
 {
-	size_t size = 44 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) + 24 * ep->n_serves;
+	size_t size = FLIP_EP_HEAD_LEN + 20 + 16 * ep->n_ports + ep->clients.n * (28 + RPC_WINDOW / 8) +
+		      24 * ep->n_serves;
 	const struct client *c;
 	const struct serve *s;
 	const struct trans *t;
@@ -130,12 +131,7 @@ int rpc_ep_take(struct rpc *r, struct rpc_ep *ep, bool whole, struct buf **ret_b
 	client_flush_acks(r, ep);
 	blob = buf_new(size);
 	w = wire_out(blob->data, size);
-	wire_put_u32(&w, MAGIC);
-	wire_put_u16(&w, VERSION);
-	wire_put_u16(&w, 0);
-	wire_put_u64(&w, ep->flip->private_addr);
-	wire_put_u32(&w, ep->flip->inc);
-	wire_put_u32(&w, ep->flip->messid);
+	flip_ep_put(&w, ep->flip, MAGIC, VERSION);
 	wire_put_u64(&w, ep->tid);
 	wire_put_u32(&w, ep->n_ports);
 	LIST_FOREACH (p, &ep->ports, ep_list)
@@ -378,21 +374,13 @@ int rpc_ep_install(struct rpc *r, const void *blob, size_t len, const struct rpc
 		   uint32_t number, struct rpc_ep **ret_ep)
 {
 	struct wire_in w = wire_in(blob, len);
-	uint32_t magic = wire_get_u32(&w), inc, messid;
-	uint16_t version = wire_get_u16(&w), zero = wire_get_u16(&w);
-	flip_addr private_addr = wire_get_u64(&w);
 	struct flip_ep *flip;
 	struct rpc_ep *ep;
-	int err;
+	int err = flip_ep_get(r->flip, &w, MAGIC, VERSION, &flip);
 
-	inc = wire_get_u32(&w);
-	messid = wire_get_u32(&w);
-	if (w.bad || magic != MAGIC || version != VERSION || zero || !private_addr || inc == UINT32_MAX)
-		return -EBADMSG;
-	flip = flip_ep_new(r->flip, private_addr, inc + 1, NULL);
-	if (!flip)
-		return -EEXIST;
-	flip->messid = messid + MESSID_GAP;
+	if (err)
+		return err;
+	flip->messid += MESSID_GAP;
 	ep = rpc_ep_wrap(r, flip, owner, number);
 	ep->tid = wire_get_u64(&w);
 	err = get_rest(&w, r, ep, bounds);

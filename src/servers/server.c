@@ -4,6 +4,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <sodium.h>
 #include <stdio.h>
@@ -106,6 +107,13 @@ uint8_t *server_reply_room(struct request *r, size_t len)
 	return at;
 }
 
+struct gw *server_asks(struct request *r)
+{
+	if (!r->gw && gw_connect(NULL, &r->gw) < 0)
+		return NULL;
+	return r->gw;
+}
+
 static int secret_of(struct server *s, uint64_t object, uint8_t ret[GW_CHECK_LEN])
 {
 	if (object)
@@ -149,31 +157,74 @@ static int tell(struct server *s, struct request *r)
 
 	if (status == GW_OK)
 		status = s->ops->info(s, &r->hdr->priv, text, sizeof text);
+	if (r->hdr->command == GW_STD_STATUS)
+		(void)snprintf(text + strlen(text), sizeof text - strlen(text),
+			       "\n%" PRIu64 " requests\n%" PRIu64 " refused\n", s->served, s->refused);
 	if (status == GW_OK)
 		memcpy(server_reply_room(r, strlen(text) + 1), text, strlen(text) + 1);
 	return status;
 }
 
-static int handle(struct server *s, struct request *r)
+static int touch(struct server *s, struct request *r)
+{
+	int status = server_check(s, &r->hdr->priv, 0, NULL);
+
+	if (status == GW_OK && s->ops->touch)
+		s->ops->touch(s, r->hdr->priv.object);
+	return status;
+}
+
+static int destroy(struct server *s, struct request *r)
 {
 	uint32_t rights;
-	int status;
+	int status = server_check(s, &r->hdr->priv, 0, &rights);
 
-	switch (r->hdr->command) {
-	case GW_STD_INFO:
-		return tell(s, r);
-	case GW_STD_TOUCH:
-		return server_check(s, &r->hdr->priv, 0, NULL);
-	case GW_STD_RESTRICT:
-		return restrict_it(s, r);
-	case GW_STD_DESTROY:
-		status = server_check(s, &r->hdr->priv, 0, &rights);
-		if (status != GW_OK || !s->ops->destroy)
-			return status != GW_OK ? status : GW_STD_COMBAD;
-		return r->hdr->priv.object ? s->ops->destroy(s, &r->hdr->priv, rights) : GW_STD_DENIED;
-	default:
-		return s->ops->handle(s, r);
-	}
+	if (status != GW_OK || !s->ops->destroy)
+		return status != GW_OK ? status : GW_STD_COMBAD;
+	return r->hdr->priv.object ? s->ops->destroy(s, &r->hdr->priv, rights) : GW_STD_DENIED;
+}
+
+static int age(struct server *s, struct request *r)
+{
+	uint32_t rights;
+	int status = server_check(s, &r->hdr->priv, 0, &rights);
+
+	if (status != GW_OK || !s->ops->age)
+		return status != GW_OK ? status : GW_STD_COMBAD;
+	return r->hdr->priv.object ? GW_STD_ARGBAD : s->ops->age(s, rights);
+}
+
+static int copy(struct server *s, struct request *r)
+{
+	uint8_t bytes[GW_CAP_LEN];
+	struct gw_cap from;
+
+	wire_get_bytes(&r->in, bytes, sizeof bytes);
+	if (r->in.bad || r->in.left)
+		return GW_STD_ARGBAD;
+	gw_cap_decode(&from, bytes);
+	return s->ops->copy ? s->ops->copy(s, r, &from) : GW_STD_COMBAD;
+}
+
+static int handle(struct server *s, struct request *r)
+{
+	static const struct {
+		int command;
+		int (*run)(struct server *s, struct request *r);
+	} commands[] = {
+		{ GW_STD_AGE, age },
+		{ GW_STD_COPY, copy },
+		{ GW_STD_DESTROY, destroy },
+		{ GW_STD_INFO, tell },
+		{ GW_STD_RESTRICT, restrict_it },
+		{ GW_STD_STATUS, tell },
+		{ GW_STD_TOUCH, touch },
+	};
+
+	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
+		if (commands[i].command == r->hdr->command)
+			return commands[i].run(s, r);
+	return s->ops->handle(s, r);
 }
 
 /* One request after the other; a connection of its own for questions to others, opened when it is needed. */
@@ -197,6 +248,8 @@ static void serve(struct server *s, struct gw *gw)
 		r.out_len = 0;
 		(void)pthread_mutex_lock(&s->lock);
 		r.rep.command = handle(s, &r);
+		s->served++;
+		s->refused += r.rep.command < 0;
 		(void)pthread_mutex_unlock(&s->lock);
 		if (r.rep.command != GW_OK)
 			r.out_len = 0;

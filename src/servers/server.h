@@ -24,7 +24,7 @@ struct request {
 	struct gw_hdr rep; /* rep.priv: of a capability that the reply is */
 	uint8_t *out;	   /* data of the reply; server_reply_room makes some */
 	size_t out_len, out_cap;
-	struct gw *gw; /* for questions to other servers; server_asks opens it */
+	struct gw *gw; /* see server_asks */
 };
 
 struct server_ops {
@@ -38,6 +38,11 @@ struct server_ops {
 	int (*handle)(struct server *s, struct request *r);
 	int (*info)(struct server *s, const struct gw_private *priv, char *text, size_t size);
 	int (*destroy)(struct server *s, const struct gw_private *priv, uint32_t rights);
+	/* Makes an object of its own with the contents of somebody's. */
+	int (*copy)(struct server *s, struct request *r, const struct gw_cap *from);
+	/* All objects have one life less; an object that is touched has all of them again. */
+	int (*age)(struct server *s, uint32_t rights);
+	void (*touch)(struct server *s, uint64_t object);
 };
 
 struct server {
@@ -48,7 +53,8 @@ struct server {
 	unsigned threads;
 	struct gw_port get, put;
 	uint8_t secret[GW_CHECK_LEN]; /* of object 0 */
-	pthread_mutex_t lock;	      /* for all that ctx holds */
+	pthread_mutex_t lock;	      /* for all that ctx holds, and: */
+	uint64_t served, refused;     /* requests */
 };
 
 /* main() of a server: options, port, threads; prints the capability of object 0, with all rights, when requests
@@ -57,6 +63,8 @@ int server_main(const struct server_ops *ops, int argc, char **argv);
 
 /* Is it a capability for that object with these rights? GW_OK, GW_STD_CAPBAD, GW_STD_DENIED. */
 int server_check(struct server *s, const struct gw_private *priv, uint32_t need, uint32_t *ret_rights) must_check;
+/* A connection for questions to other servers; NULL: there is none. */
+struct gw *server_asks(struct request *r);
 /* Room for `len` more bytes of the reply, which the caller fills. */
 uint8_t *server_reply_room(struct request *r, size_t len);
 /* A whole file, in one step: after a crash it is there with these bytes, or as it was. */

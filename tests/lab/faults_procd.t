@@ -3,7 +3,7 @@
 # procd is killed at the end of a stage, on either side, and started again. Arguments choose some (stun:source).
 . "$(dirname "$0")/faults.sh"
 
-cases="check:source prepare:source stun:source move:source ready:source record:source commit:source delete:source
+cases="check:source prepare:source stun:source move:source ready:source decision:source record:source commit:source delete:source
 	check:destination prepare:destination ready:destination record:destination commit:destination"
 
 procd_gone()

@@ -68,6 +68,11 @@ timeout 60 "$tools/flipmove" "$(sock h1)" "$(sock h2)" "$(sock h3)" 40 >"$work/m
 ok $? "an endpoint moves forty times while it is called"
 timeout 60 "$tools/flipmove" "$(sock h1)" "$(sock h2)" "$(sock h1)" 40 >"$work/move" 2>&1
 ok $? "the same with the client at one of its homes"
+tap_log=$work/lease
+timeout 60 "$tools/lease" "$(sock h1)" >"$work/lease" 2>&1
+ok $? "a program whose connection is in the care of one who goes is called once, sooner or later: $(cat "$work/lease")"
+is "$(jq -c '[.leaves < 1000, .undecided > 9900 and .undecided < 11500, .followed > 11900]' "$work/lease")" '[true,true,true]' \
+	"at once if nothing was decided, after ten seconds if that is not known, and never before it is revoked if it was"
 tap_log=$work/user
 on h1 setpriv --reuid=65534 --regid=65534 --clear-groups timeout 5 "$rpc" serve >"$work/user" 2>&1
 check "only root serves well-known ports" said user 'may not be served'

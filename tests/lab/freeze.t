@@ -15,10 +15,11 @@ lab_begin 3 --rate "${FREEZE_RATE:-4mbit}"
 on h3 godwit run --name server --host h1 -- "$ledger" serve freeze "${FREEZE_MIB:-3}" >"$work/server" 2>&1 &
 server=$!
 until_true 60 job_lives h3 server
+until_true 60 eval '[ "$(job_field h3 server .memory)" -ge $(("${FREEZE_MIB:-3}" << 20)) ]'
 until_true 20 on h2 timeout 10 "$ledger" pause freeze 0 >"$work/call"
 tap_log=$work/call ok $? "a server that writes to its memory without end"
 
-on h3 timeout 3000 godwit migrate --json server h2 >"$work/migrate" 2>"$work/migrate.err" &
+on h3 timeout 6000 godwit migrate --json server h2 >"$work/migrate" 2>"$work/migrate.err" &
 mover=$!
 # Clients keep calling until the move is over: some are in a call whenever the freeze begins.
 n=0
@@ -26,7 +27,7 @@ for host in h1 h2 h3; do
 	(
 		first=$((n * 1000))
 		while kill -0 $mover 2>/dev/null; do
-			timeout 3000 "$GODWIT" lab --prefix "$LAB" exec $host -- "$ledger" call freeze $calls 1 $first || exit 1
+			timeout 6000 "$GODWIT" lab --prefix "$LAB" exec $host -- "$ledger" call freeze $calls 1 $first || exit 1
 			first=$((first + 1))
 		done
 	) >"$work/calls.$host" 2>&1 &

@@ -66,4 +66,8 @@ start soap h2 "$BUILD/bin/soap" "$work/disk/soap" && start bullet h1 "$BUILD/bin
 is "$(cat "$work/soap")" "$GODWIT_ROOT" "a server that is started anew has the same capability"
 is "$(godwit dir ls --json fill | jq length)" $(((files + 99) / 100)) "names are still there"
 is "$(godwit file get fill/00000 -)" "the contents of file 0" "and files"
+
+start other h3 "$BUILD/bin/bullet" "$work/disk/other" && godwit dir put other @"$work/other"
+on h2 timeout 60 "$objects" std "$GODWIT_ROOT" >"$work/std"
+tap_log=$work/std ok $? "servers copy, age and say how they are"
 finish

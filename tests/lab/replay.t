@@ -106,10 +106,6 @@ address()
 {
 	on "$1" ip -4 -o addr show dev eth0 | awk '{ sub("/.*", "", $4); print $4 }'
 }
-counter()
-{
-	on "$1" godwit flip --json | jq ".counters.$2"
-}
 sees()
 {
 	on "$1" godwit hosts | grep -q "^$2 .* $3\\>"
@@ -180,7 +176,7 @@ for daemon in flipd procd; do
 	pid=$(lab ls --json | jq -r ".[2].$daemon")
 	kill -STOP "$pid" # h3 is the stranger's now
 done
-replayed=$(counter h1 seal_replayed)
+replayed=$(flip_counter h1 seal_replayed)
 on h3 "$python" "$work/wire.py" replay "$work/frames" >"$work/said" 2>"$work/errors"
 read -r n said <"$work/said"
 [ "${n:-0}" -gt 50 ]
@@ -188,7 +184,7 @@ ok $? "a stranger plays it back ($n datagrams)"
 # A HELLO of this session is answered by an empty DATA, since it may be that the last one was lost.
 case $said in nothing | HELLO:? | DATA:? | HELLO:?\ DATA:?) true ;; *) false ;; esac
 ok $? "he gets next to nothing for it: $said"
-[ "$(counter h1 seal_replayed)" -gt $((replayed + 20)) ]
+[ "$(flip_counter h1 seal_replayed)" -gt $((replayed + 20)) ]
 ok $? "that they were played back is counted"
 is "$(cat /tmp/godwit-replay-$$)" once "nothing is done a second time"
 check "the hosts go on talking" calls 20
@@ -202,13 +198,13 @@ check "after a restart of both they talk again" until_true 20 calls 20
 lab link h2 down
 until_true 30 sees h1 h2 down
 ok $? "then h2 falls silent"
-bad=$(counter h1 seal_bad) sessions=$(counter h1 seal_sessions)
+bad=$(flip_counter h1 seal_bad) sessions=$(flip_counter h1 seal_sessions)
 on h3 "$python" "$work/wire.py" replay "$work/frames" >"$work/said" 2>"$work/errors"
 said=$(cut -d ' ' -f 2- "$work/said")
 case $said in nothing | HELLO:?) true ;; *) false ;; esac
 ok $? "a stranger plays back what was recorded before, and is told nothing: $said"
-is "$(counter h1 seal_sessions)" "$sessions" "no session comes of it"
-[ "$(counter h1 seal_bad)" -gt $((bad + 20)) ]
+is "$(flip_counter h1 seal_sessions)" "$sessions" "no session comes of it"
+[ "$(flip_counter h1 seal_bad)" -gt $((bad + 20)) ]
 ok $? "what he sent is counted as bad"
 check "h2 is still thought to be away" sees h1 h2 down
 is "$(cat /tmp/godwit-replay-$$)" once "nothing is done a second time"
@@ -228,13 +224,13 @@ deaf()
 }
 until_true 20 deaf
 ok $? "its line is taken away and flipd told so: it is not heard any more"
-unknown=$(counter h1 seal_unknown)
+unknown=$(flip_counter h1 seal_unknown)
 on h2 "$python" "$work/wire.py" watch "$a1" "$a2" 3 >"$work/watched" &
 watcher=$!
 until_true 10 test -s "$work/watched"
 calls 1
 wait $watcher
 is "$(tail -1 "$work/watched")" nothing "h1 says nothing to it"
-[ "$(counter h1 seal_unknown)" -gt "$unknown" ]
+[ "$(flip_counter h1 seal_unknown)" -gt "$unknown" ]
 ok $? "and counts what it hears as a stranger's"
 finish

@@ -23,11 +23,7 @@ procd_is_stopped()
 # job NAME HOST COMMAND...: a job that is a ledger
 job()
 {
-	local name=$1 host=$2
-	shift 2
-	on h3 godwit run --name "$name" --host "$host" -- "$ledger" "$@" >"$work/$name" 2>"$work/$name.err" &
-	eval "pid_$name=\$!"
-	until_true 60 job_lives h3 "$name"
+	run_job "$1" "$2" "$ledger" "${@:3}"
 }
 
 # caught STATE JOB FROM TO FILTER: moves the job, asked on $asker, and looks what it is in while it is frozen

@@ -107,8 +107,6 @@ fails_at()
 	local at other to host call
 	at=$(job_host h3 server)
 	other=$([ "$at" = h1 ] && echo h2 || echo h1)
-	# what an earlier attempt has left there goes when the source is asked
-	until_true 40 eval '! on $other test -e /sys/fs/cgroup/godwit/server'
 	[ "${1%:*}" = source ] && host=$at || host=$other
 	on h3 timeout 100 "$ledger" call one "$calls" 1 "$3" >"$work/call" 2>&1 &
 	call=$!
@@ -126,11 +124,31 @@ fails_at()
 	tap_log=$work/migrate ok $? "$2: the server $4"
 }
 
+# again_at STAGE: a move that fails there, and at once another
+again_at()
+{
+	local at other
+	at=$(job_host h3 server)
+	other=$([ "$at" = h1 ] && echo h2 || echo h1)
+	lab restart "$at" procd --env "GODWIT_PROCD_DIE_AT=$1:source" 2>"$work/lab.err"
+	until_true 10 on h3 timeout 5 godwit kill -CONT server >/dev/null 2>&1
+	on h3 timeout 60 godwit migrate server "$other" >"$work/migrate" 2>&1 &
+	to=$!
+	until_true 30 eval '! on $at pgrep -x procd >/dev/null'
+	lab restart "$at" procd 2>"$work/lab.err"
+	wait $to
+	until_true 10 on h3 timeout 5 godwit kill -CONT server >/dev/null 2>&1
+	on h3 timeout 60 godwit migrate server "$other" >"$work/migrate" 2>&1
+	tap_log=$work/migrate ok $? "$1: what an earlier attempt has left there is no hindrance to the next"
+}
+
 # A migration that fails leaves the conversation where it was, one that was decided takes it along.
 fails_at source:mover GODWIT_DIE_AT=move:source 4 stays
 fails_at source:procd GODWIT_PROCD_DIE_AT=move:source 5 stays
 fails_at source:procd GODWIT_PROCD_DIE_AT=record:source 6 goes
 fails_at destination:procd GODWIT_PROCD_DIE_AT=commit:destination 7 goes
+again_at move
+again_at ready
 
 on h3 timeout 20 "$ledger" end one >"$work/end"
 wait $server

@@ -13,7 +13,7 @@
 
 #include "rpc/rpc.h"
 
-#define WORLD_HOSTS_MAX 128u
+#define WORLD_HOSTS_MAX 512u
 
 struct world_net {
 	double loss, duplicate;

@@ -37,6 +37,7 @@ struct node {
 	flip_addr located_addr;
 	uint32_t lost_inc;
 	struct flip_ep *serves; /* the endpoint that serves any port */
+	bool bored;		/* nobody here waits for a port any more */
 };
 
 static uint64_t now;
@@ -114,6 +115,14 @@ static enum flip_here on_port_here(void *ctx, const uint8_t port[FLIP_PORT_LEN],
 	return node->serves->state == FLIP_EP_BUSY ? FLIP_HERE_BUSY : FLIP_IS_HERE;
 }
 
+static bool on_port_wanted(void *ctx, const uint8_t port[FLIP_PORT_LEN])
+{
+	const struct node *node = ctx;
+
+	(void)port;
+	return !node->bored;
+}
+
 static void on_located(void *ctx, const uint8_t port[FLIP_PORT_LEN], flip_addr addr)
 {
 	struct node *node = ctx;
@@ -147,6 +156,7 @@ static const struct flip_ops ops = {
 	.notdeliver = on_notdeliver,
 	.owed = on_owed,
 	.port_here = on_port_here,
+	.port_wanted = on_port_wanted,
 	.located = on_located,
 	.announced = on_announced,
 	.lost = on_lost,
@@ -403,6 +413,66 @@ static void nobody_is_found_nowhere_at_once(void **state)
 	assert_true(now - start < 10000);
 }
 
+/* How far the questions in a's queue go; those that do not reach b get lost on the way there. */
+static size_t questions(struct node *a, struct node *b, uint8_t distance, uint8_t ret[], size_t max)
+{
+	size_t n = 0;
+
+	for (size_t i = 0; i < a->n; i++) {
+		const struct packet *p = a->queue[i];
+
+		if (n < max && p->len >= FLIP_HDR_LEN && p->data[1] == FLIP_LOCATE)
+			ret[n++] = p->data[5];
+		if (!p->broadcast || p->data[5] >= distance)
+			deliver(a, b, i);
+		free(a->queue[i]);
+	}
+	a->n = 0;
+	flip_work(b->flip, now);
+	for (size_t i = 0; i < b->n; i++) {
+		deliver(b, a, i);
+		free(b->queue[i]);
+	}
+	b->n = 0;
+	flip_work(a->flip, now);
+	return n;
+}
+
+/* A host five networks away: each question goes farther, the next follows at once where all in reach have
+ * answered, and only the one that has gone all the way is the end of it. */
+static void questions_go_farther_and_farther(void **state)
+{
+	struct node *a = *state, *b = a + 1;
+	struct flip_ep *x = flip_ep_new(a->flip, flip_addr_random(), 1, NULL);
+	struct flip_ep *y = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
+	static const uint8_t growing[] = { 1, 3, 7 };
+	uint64_t start = now;
+	uint8_t hops[8];
+	size_t n = 0;
+
+	flip_peer_distance(a->flip, a->other, 5);
+	(void)send(a, x, y->addr, 5);
+	while (n < 3 && now < start + 1000000) {
+		n += questions(a, b, 5, hops + n, ARRAY_LEN(hops) - n);
+		now += 10;
+		flip_work(a->flip, now);
+	}
+	assert_int_equal(n, 3);
+	assert_memory_equal(hops, growing, 3);
+	assert_true(now < start + 1000);
+	carry(a, b, 0, false);
+	assert_int_equal(b->delivered, 1);
+	/* Nobody: the ones that did not reach b ended nothing. */
+	(void)send(a, x, 0x4200, 5);
+	while (!a->failed && now < start + 10000000) {
+		(void)questions(a, b, 5, hops, ARRAY_LEN(hops));
+		now += 10;
+		flip_work(a->flip, now);
+	}
+	assert_int_equal(a->failure.why, FLIP_WHY_NOT_LOCATED);
+	assert_true(now < start + 2000000);
+}
+
 static void a_silent_host_is_waited_for(void **state)
 {
 	struct node *a = *state;
@@ -415,6 +485,80 @@ static void a_silent_host_is_waited_for(void **state)
 		flip_work(a->flip, now);
 	}
 	assert_true(now - start >= 5000000 && now - start < 5100000);
+}
+
+/* How many questions a puts in so long a time; b answers them. */
+static unsigned questions_in(struct node *a, struct node *b, uint64_t us)
+{
+	uint64_t until = now + us, before = flip_stats(a->flip)->out;
+
+	while (carry(a, b, 0, false), now < until)
+		now = MIN(MAX(flip_next(a->flip), now), until);
+	return (unsigned)(flip_stats(a->flip)->out - before);
+}
+
+static void a_busy_port_is_asked_for_less_and_less(void **state)
+{
+	struct node *a = *state, *b = a + 1;
+	struct flip_ep *other = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
+	uint8_t port[FLIP_PORT_LEN] = { 1 };
+	unsigned n;
+
+	b->serves = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
+	b->serves->state = FLIP_EP_BUSY;
+	flip_locate_port(a->flip, port, 5000000, now);
+	n = questions_in(a, b, 1000000) + 1;
+	assert_true(n >= 6 && n <= 10);
+	/* However long it takes. */
+	n = questions_in(a, b, 60000000);
+	assert_true(n >= 300 && n <= 400);
+	assert_int_equal(a->located, 0);
+	/* That something else has arrived somewhere is no reason to ask; that this has, is. */
+	flip_ep_announce(b->flip, other, now);
+	assert_true(questions_in(a, b, 1000000) <= 10);
+	b->serves->state = FLIP_EP_UP;
+	flip_ep_announce(b->flip, b->serves, now);
+	(void)questions_in(a, b, 1000);
+	assert_int_equal(a->located, 1);
+	assert_true(a->located_addr == b->serves->addr);
+}
+
+static void a_search_that_nobody_waits_for_ends(void **state)
+{
+	struct node *a = *state, *b = a + 1;
+	uint8_t port[FLIP_PORT_LEN] = { 1 };
+
+	b->serves = flip_ep_new(b->flip, flip_addr_random(), 1, NULL);
+	b->serves->state = FLIP_EP_BUSY;
+	flip_locate_port(a->flip, port, 5000000, now);
+	assert_true(questions_in(a, b, 1000000) > 0);
+	a->bored = true;
+	assert_true(questions_in(a, b, 1000000) <= 1);
+	assert_true(flip_next(a->flip) == TIMERS_NEVER);
+	assert_int_equal(a->located, 0);
+}
+
+/* Where noes would cost more than a yes that comes late. */
+static void many_hosts_are_first_asked_for_a_yes_only(void **state)
+{
+	struct node *a = *state, *b = a + 1;
+	uint8_t port[FLIP_PORT_LEN] = { 1 };
+
+	for (uint32_t loc = 3; loc < 30; loc++)
+		flip_peer_alive(a->flip, loc, true, now);
+	flip_locate_port(a->flip, port, 5000000, now);
+	assert_int_equal(a->n, 1);
+	carry(a, b, 0, false);
+	assert_int_equal(b->n + a->n, 0);
+	assert_int_equal(flip_stats(b->flip)->out, 0);
+	now += 10000;
+	carry(a, b, 0, false);
+	assert_int_equal(flip_stats(b->flip)->out, 1);
+	for (uint32_t loc = 3; loc < 30; loc++)
+		flip_peer_alive(a->flip, loc, false, now);
+	carry(a, b, 0, false);
+	assert_int_equal(a->located, 1);
+	assert_true(a->located_addr == 0);
 }
 
 static void what_moves_is_busy_then_found_again(void **state)
@@ -517,7 +661,11 @@ int main(void)
 		cmocka_unit_test_setup_teardown(long_messages_survive_loss_and_disorder, setup, teardown),
 		cmocka_unit_test_setup_teardown(fragments_are_as_long_as_the_path_carries, setup, teardown),
 		cmocka_unit_test_setup_teardown(nobody_is_found_nowhere_at_once, setup, teardown),
+		cmocka_unit_test_setup_teardown(questions_go_farther_and_farther, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_silent_host_is_waited_for, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_busy_port_is_asked_for_less_and_less, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_search_that_nobody_waits_for_ends, setup, teardown),
+		cmocka_unit_test_setup_teardown(many_hosts_are_first_asked_for_a_yes_only, setup, teardown),
 		cmocka_unit_test_setup_teardown(what_moves_is_busy_then_found_again, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_broadcast_alone_changes_nothing, setup, teardown),
 		cmocka_unit_test_setup_teardown(reassembly_is_bounded, setup, teardown),

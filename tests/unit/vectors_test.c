@@ -164,7 +164,7 @@ static void check_rpc(char *line, const uint8_t *bytes, size_t len)
 static void flip_packets(void **state)
 {
 	(void)state;
-	assert_int_equal(each("flip.txt", check_flip), 11);
+	assert_int_equal(each("flip.txt", check_flip), 16);
 }
 
 static void rpc_messages(void **state)

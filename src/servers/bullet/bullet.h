@@ -16,6 +16,7 @@
 #define FILES_MAX (1u << 20)
 #define FRESH_MAX 256u		       /* uncommitted files */
 #define FRESH_BYTES_MAX (1u << 30)     /* in all of them */
+#define LIVES 24u		       /* of a committed one; std_age takes one */
 #define FRESH_US ((uint64_t)600000000) /* how long one may stay as it is */
 
 struct file {
@@ -23,6 +24,7 @@ struct file {
 	uint64_t object;
 	uint8_t secret[GW_CHECK_LEN];
 	uint64_t size;
+	unsigned lives; /* since this server started */
 	/* Uncommitted: */
 	bool fresh;
 	uint8_t *bytes;
@@ -49,5 +51,7 @@ int store_commit(struct server *s, struct bullet *b, struct file *f, struct err 
 ssize_t store_read(struct server *s, const struct file *f, uint64_t offset, void *buf, size_t size) must_check;
 /* Forgets what has been uncommitted for too long. */
 void store_sweep(struct server *s, struct bullet *b);
+/* Takes one life of each committed file; those without another are gone. */
+void store_age(struct server *s, struct bullet *b);
 
 #endif

@@ -24,14 +24,18 @@ static int secret(struct server *s, uint64_t object, uint8_t ret[GW_CHECK_LEN])
 	return 0;
 }
 
-static int find(struct server *s, const struct request *r, uint32_t need, struct file **ret)
+/* The file that a capability is for, which is used thereby. */
+static int find(struct server *s, const struct gw_private *priv, uint32_t need, struct file **ret)
 {
-	int status = server_check(s, &r->hdr->priv, need, NULL);
+	int status = server_check(s, priv, need, NULL);
 
 	if (status != GW_OK)
 		return status;
-	*ret = store_find(s->ctx, r->hdr->priv.object);
-	return *ret ? GW_OK : GW_STD_ARGBAD;
+	*ret = store_find(s->ctx, priv->object);
+	if (!*ret)
+		return GW_STD_ARGBAD;
+	(*ret)->lives = LIVES;
+	return GW_OK;
 }
 
 /* The reply is the file's capability. */
@@ -42,13 +46,13 @@ static int give(struct request *r, const struct file *f)
 }
 
 /* What a request does to an uncommitted file ends here. */
-static int settle(struct server *s, struct request *r, struct file *f)
+static int settle(struct server *s, struct request *r, struct file *f, bool commit)
 {
 	struct err e = { 0 };
 	int err;
 
 	f->touched_us = now_us();
-	if (r->hdr->extra & GW_B_COMMIT) {
+	if (commit) {
 		err = store_commit(s, s->ctx, f, &e);
 		if (err < 0) {
 			log_error("%s", err_text(&e));
@@ -68,53 +72,117 @@ static bool is_same(struct server *s, const struct file *f, const struct wire_in
 	return store_read(s, f, 0, have, f->size) == (ssize_t)f->size && !memcmp(have, bytes->p, f->size);
 }
 
+/* An uncommitted file of that length. */
+static int begin(struct server *s, uint64_t size, struct file **ret)
+{
+	struct file *f = store_new(s->ctx);
+
+	if (!f)
+		return GW_STD_NOSPACE;
+	if (!store_resize(s->ctx, f, size)) {
+		store_drop(s, s->ctx, f);
+		return GW_STD_NOSPACE;
+	}
+	*ret = f;
+	return GW_OK;
+}
+
+static int make(struct server *s, struct request *r, const uint8_t *bytes, size_t len, bool commit)
+{
+	struct file *f;
+	int status = begin(s, len, &f);
+
+	if (status != GW_OK)
+		return status;
+	memcpy(f->bytes, bytes, len);
+	status = settle(s, r, f, commit);
+	if (status != GW_OK)
+		store_drop(s, s->ctx, f);
+	return status;
+}
+
 static int create(struct server *s, struct request *r)
 {
-	struct bullet *b = s->ctx;
 	struct file *f;
 	int status = server_check(s, &r->hdr->priv, GW_BSR_CREATE, NULL);
 
 	if (status != GW_OK)
 		return status;
-	f = r->hdr->priv.object ? store_find(b, r->hdr->priv.object) : NULL;
+	f = r->hdr->priv.object ? store_find(s->ctx, r->hdr->priv.object) : NULL;
 	if (f && is_same(s, f, &r->in)) {
+		f->lives = LIVES;
 		r->rep.priv = r->hdr->priv;
 		return GW_OK;
 	}
-	f = store_new(b);
-	if (!f)
-		return GW_STD_NOSPACE;
-	if (!store_resize(b, f, r->in.left)) {
-		store_drop(s, b, f);
-		return GW_STD_NOSPACE;
-	}
-	memcpy(f->bytes, r->in.p, r->in.left);
-	status = settle(s, r, f);
+	return make(s, r, r->in.p, r->in.left, r->hdr->extra & GW_B_COMMIT);
+}
+
+/* --- copies --- */
+
+static int read_own(struct server *s, const struct gw_cap *from, uint8_t **ret, uint64_t *ret_size)
+{
+	struct file *f;
+	int status = find(s, &from->priv, GW_BSR_READ, &f);
+
 	if (status != GW_OK)
-		store_drop(s, b, f);
+		return status;
+	if (f->fresh)
+		return GW_STD_NOTNOW;
+	*ret = xmalloc(f->size + 1);
+	*ret_size = f->size;
+	return store_read(s, f, 0, *ret, f->size) == (ssize_t)f->size ? GW_OK : GW_STD_SYSERR;
+}
+
+/* Whoever keeps it may be copying one of ours: nobody waits for us with the lock meanwhile. */
+static int read_other(struct server *s, struct request *r, const struct gw_cap *from, uint8_t **ret,
+		      uint64_t *ret_size)
+{
+	struct gw *gw;
+	ssize_t n;
+	int status;
+
+	(void)pthread_mutex_unlock(&s->lock);
+	gw = server_asks(r);
+	status = gw ? gw_b_size(gw, from, ret_size) : GW_STD_NOTNOW;
+	if (status == GW_OK && *ret_size > GW_B_MAX)
+		status = GW_STD_NOSPACE;
+	if (status == GW_OK) {
+		*ret = xmalloc(*ret_size + 1);
+		n = gw_b_read(gw, from, 0, *ret, *ret_size);
+		status = n < 0 ? (int)n : n == (ssize_t)*ret_size ? GW_OK : GW_STD_SYSERR;
+	}
+	(void)pthread_mutex_lock(&s->lock);
 	return status;
 }
+
+static int copy(struct server *s, struct request *r, const struct gw_cap *from)
+{
+	bool own = !memcmp(&from->port, &s->put, sizeof s->put);
+	_cleanup_free_ uint8_t *bytes = NULL;
+	uint64_t size = 0;
+	int status = server_check(s, &r->hdr->priv, GW_BSR_CREATE, NULL);
+
+	if (status == GW_OK)
+		status = own ? read_own(s, from, &bytes, &size) : read_other(s, r, from, &bytes, &size);
+	return status == GW_OK ? make(s, r, bytes, size, true) : status;
+}
+
+/* --- changes --- */
 
 /* The file itself if it may still be changed, else a fresh copy of it. */
 static int changeable(struct server *s, struct file *f, struct file **ret)
 {
-	struct bullet *b = s->ctx;
 	struct file *copy;
-	ssize_t n;
+	int status;
 
 	*ret = f;
 	if (f->fresh)
 		return GW_OK;
-	copy = store_new(b);
-	if (!copy)
-		return GW_STD_NOSPACE;
-	if (!store_resize(b, copy, f->size)) {
-		store_drop(s, b, copy);
-		return GW_STD_NOSPACE;
-	}
-	n = store_read(s, f, 0, copy->bytes, f->size);
-	if (n != (ssize_t)f->size) {
-		store_drop(s, b, copy);
+	status = begin(s, f->size, &copy);
+	if (status != GW_OK)
+		return status;
+	if (store_read(s, f, 0, copy->bytes, f->size) != (ssize_t)f->size) {
+		store_drop(s, s->ctx, copy);
 		return GW_STD_SYSERR;
 	}
 	*ret = copy;
@@ -144,7 +212,7 @@ static int change(struct server *s, struct request *r)
 	struct bullet *b = s->ctx;
 	uint64_t offset = r->hdr->offset, gone = 0;
 	struct file *f, *old;
-	int status = find(s, r, GW_BSR_MODIFY | GW_BSR_READ, &old);
+	int status = find(s, &r->hdr->priv, GW_BSR_MODIFY | GW_BSR_READ, &old);
 
 	if (status == GW_OK)
 		status = changeable(s, old, &f);
@@ -156,7 +224,7 @@ static int change(struct server *s, struct request *r)
 		gone = r->hdr->size;
 	status = splice_bytes(b, f, offset, gone, r->hdr->command == GW_B_DELETE ? &nothing : &r->in);
 	if (status == GW_OK)
-		status = settle(s, r, f);
+		status = settle(s, r, f, r->hdr->extra & GW_B_COMMIT);
 	if (status != GW_OK && f != old)
 		store_drop(s, b, f);
 	return status;
@@ -167,7 +235,7 @@ static int read_it(struct server *s, struct request *r)
 	size_t size = MIN(r->hdr->size, (uint64_t)GW_MSG_MAX);
 	struct file *f;
 	ssize_t n;
-	int status = find(s, r, GW_BSR_READ, &f);
+	int status = find(s, &r->hdr->priv, GW_BSR_READ, &f);
 
 	if (status != GW_OK)
 		return status;
@@ -184,7 +252,7 @@ static int read_it(struct server *s, struct request *r)
 static int size_of(struct server *s, struct request *r)
 {
 	struct file *f;
-	int status = find(s, r, GW_BSR_READ, &f);
+	int status = find(s, &r->hdr->priv, GW_BSR_READ, &f);
 
 	if (status == GW_OK)
 		r->rep.size = f->size;
@@ -238,6 +306,22 @@ static int destroy(struct server *s, const struct gw_private *priv, uint32_t rig
 	return GW_OK;
 }
 
+static int age(struct server *s, uint32_t rights)
+{
+	if (!(rights & GW_BSR_ADMIN))
+		return GW_STD_DENIED;
+	store_age(s, s->ctx);
+	return GW_OK;
+}
+
+static void touch(struct server *s, uint64_t object)
+{
+	struct file *f = store_find(s->ctx, object);
+
+	if (f)
+		f->lives = LIVES;
+}
+
 static int open_store(struct server *s, struct err *e)
 {
 	s->ctx = xcalloc(1, sizeof(struct bullet));
@@ -255,6 +339,9 @@ int main(int argc, char **argv)
 		.handle = handle,
 		.info = info,
 		.destroy = destroy,
+		.copy = copy,
+		.age = age,
+		.touch = touch,
 	};
 
 	return server_main(&ops, argc, argv);

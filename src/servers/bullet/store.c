@@ -40,6 +40,7 @@ static struct file *add(struct bullet *b, uint64_t object)
 	struct file *f = xcalloc(1, sizeof *f);
 
 	f->object = object;
+	f->lives = LIVES;
 	htab_add(&b->files, &f->node, hash_u64(object));
 	return f;
 }
@@ -185,6 +186,18 @@ void store_sweep(struct server *s, struct bullet *b)
 		struct file *f = container_of(node, struct file, node);
 
 		if (f->fresh && now - f->touched_us > FRESH_US)
+			store_drop(s, b, f);
+	}
+}
+
+void store_age(struct server *s, struct bullet *b)
+{
+	struct hnode *node, *next;
+
+	for (size_t i = 0; (node = htab_walk(&b->files, &i, &next));) {
+		struct file *f = container_of(node, struct file, node);
+
+		if (!f->fresh && !--f->lives)
 			store_drop(s, b, f);
 	}
 }

@@ -194,13 +194,12 @@ static int alter(struct server *s, struct request *r)
  * be this very server. */
 static int restrict_there(struct server *s, struct request *r, struct gw_cap *cap, uint32_t mask)
 {
-	int status = GW_OK;
+	struct gw *gw;
+	int status;
 
 	(void)pthread_mutex_unlock(&s->lock);
-	if (!r->gw && gw_connect(NULL, &r->gw) < 0)
-		status = GW_STD_NOTNOW;
-	if (status == GW_OK)
-		status = gw_std_restrict(r->gw, cap, mask, cap);
+	gw = server_asks(r);
+	status = gw ? gw_std_restrict(gw, cap, mask, cap) : GW_STD_NOTNOW;
 	(void)pthread_mutex_lock(&s->lock);
 	return status;
 }

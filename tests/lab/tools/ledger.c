@@ -6,7 +6,8 @@
  *	                                       writes to so much memory all the time, so that a move freezes long
  *	ledger call SECRET N THREADS [FIRST]   N transactions by each of so many threads, each with a connection of
  *	                                       its own; the server knows the threads by numbers, from FIRST on
- *	ledger pause SECRET SECONDS            one transaction that the server keeps for so long before it answers
+ *	ledger pause SECRET SECONDS [OTHER]    one transaction that the server keeps for so long before it answers,
+ *	                                       or until SIGUSR1 comes here; with OTHER, it asks that server for it
  *	ledger long SECRET N                   a megabyte that depends on N, there and back; says how many such
  *	                                       calls the server has had
  *	ledger count SECRET FILE [US [WHO]]    counting transactions, one every 10 ms, until there is such a file
@@ -15,6 +16,7 @@
  * A line of JSON at the end; exit status 0 if all was as it must be.
  */
 #include <pthread.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -62,13 +64,54 @@ static void *keep_dirty(void *arg)
 	return NULL;
 }
 
+static void ignore(int signo)
+{
+	(void)signo;
+}
+
+static sigset_t usr1(void)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGUSR1);
+	return set;
+}
+
+/* So many seconds, or until the client has a signal. */
+static int nap(struct gw *gw, uint64_t seconds)
+{
+	uint64_t until_us = now_us() + seconds * 1000000, us;
+	sigset_t set = usr1();
+	int signalled;
+
+	while (!(signalled = gw_request_signalled(gw)) && (us = now_us()) < until_us) {
+		struct timespec t = { .tv_sec = (time_t)((until_us - us) / 1000000),
+				      .tv_nsec = (long)((until_us - us) % 1000000 * 1000) };
+
+		(void)sigtimedwait(&set, NULL, &t);
+	}
+	return signalled ? GW_STD_INTR : GW_OK;
+}
+
+static int relay(struct gw *gw, const char *secret, uint64_t seconds)
+{
+	struct gw_hdr req = { .port = put_port(secret), .command = PAUSE, .extra = seconds }, rep;
+	ssize_t n = gw_trans(gw, &req, NULL, 0, &rep, NULL, 0);
+
+	return n < 0 ? (int)n : rep.command;
+}
+
 static int serve(const char *secret)
 {
 	static uint64_t last[CALLERS_MAX], counts[CALLERS_MAX], total, echoes, refused;
 	uint8_t *buf = xmalloc(HUGE_BYTES);
 	struct gw *gw = connect_or_die();
 	const char *wrong = NULL;
+	sigset_t set = usr1();
 
+	(void)pthread_sigmask(SIG_BLOCK, &set, NULL);
+	(void)gw_catch(gw, SIGUSR1);
 	for (;;) {
 		struct gw_hdr hdr = { .port = get_port(secret) };
 		ssize_t n = gw_getreq(gw, &hdr, buf, HUGE_BYTES);
@@ -90,7 +133,11 @@ static int serve(const char *secret)
 		} else if (hdr.command == COUNT && hdr.extra < CALLERS_MAX) {
 			rep.extra = ++counts[hdr.extra];
 		} else if (hdr.command == PAUSE) {
-			sleep((unsigned)hdr.extra);
+			rep.command = nap(gw, hdr.extra);
+			n = 0;
+		} else if (hdr.command == RELAY && n < (ssize_t)HUGE_BYTES) {
+			buf[n] = '\0';
+			rep.command = relay(gw, (const char *)buf, hdr.extra);
 			n = 0;
 		}
 		if (wrong)
@@ -178,12 +225,16 @@ static int call(const char *secret, uint64_t n, unsigned threads, unsigned first
 	return *wrong != 0;
 }
 
-static int once(const char *secret, enum command command, unsigned long extra)
+static int once(const char *secret, enum command command, unsigned long extra, const char *data)
 {
 	struct gw_hdr req = { .port = put_port(secret), .command = command, .offset = 77, .extra = extra },
 		      rep = { 0 };
+	const struct sigaction act = { .sa_handler = ignore };
 	struct gw *gw = connect_or_die();
-	ssize_t n = gw_trans(gw, &req, NULL, 0, &rep, NULL, 0);
+	ssize_t n;
+
+	(void)sigaction(SIGUSR1, &act, NULL);
+	n = gw_trans(gw, &req, data, strlen(data), &rep, NULL, 0);
 
 	gw_close(gw);
 	printf("{\"status\": \"%s\", \"offset\": %lu}\n", gw_strerror(n < 0 ? (int)n : rep.command),
@@ -246,17 +297,18 @@ int main(int argc, char **argv)
 	if ((argc == 5 || argc == 6) && !strcmp(argv[1], "call"))
 		return call(argv[2], strtoull(argv[3], NULL, 0), (unsigned)atoi(argv[4]),
 			    argc == 6 ? (unsigned)atoi(argv[5]) : 0);
-	if (argc == 4 && !strcmp(argv[1], "pause"))
-		return once(argv[2], PAUSE, strtoul(argv[3], NULL, 0));
+	if ((argc == 4 || argc == 5) && !strcmp(argv[1], "pause"))
+		return once(argv[2], argc == 5 ? RELAY : PAUSE, strtoul(argv[3], NULL, 0),
+			    argc == 5 ? argv[4] : "");
 	if (argc == 4 && !strcmp(argv[1], "long"))
 		return call_long(argv[2], strtoull(argv[3], NULL, 0));
 	if (argc >= 4 && argc <= 6 && !strcmp(argv[1], "count"))
 		return count(argv[2], argv[3], argc > 4 ? (unsigned)atoi(argv[4]) : 10000,
 			     argc > 5 ? strtoul(argv[5], NULL, 0) : 0);
 	if (argc == 3 && !strcmp(argv[1], "end"))
-		return once(argv[2], END, 0);
+		return once(argv[2], END, 0, "");
 	fprintf(stderr,
-		"usage: ledger serve SECRET [MIB] | call SECRET N THREADS [FIRST] | pause SECRET SECONDS | "
-		"long SECRET N | count SECRET FILE [US [WHO]] | end SECRET\n");
+		"usage: ledger serve SECRET [MIB] | call SECRET N THREADS [FIRST] | "
+		"pause SECRET SECONDS [OTHER] | long SECRET N | count SECRET FILE [US [WHO]] | end SECRET\n");
 	return 2;
 }

@@ -4,11 +4,13 @@
  *	objects work ROOT THREADS N  each thread, N times: makes a file, names it, finds and reads it, takes
  *	                             away both; now and then changes two names in one step
  *	objects hidden ROOT          lists a directory with rows that nobody may use
+ *	objects std ROOT             what every server understands, at the bullet servers "bullet" and "other"
  *
  * ROOT is a capability. A line of JSON at the end; exit status 0 if every call did what it must.
  */
 #include <pthread.h>
 #include <sodium.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -196,16 +198,99 @@ static int list_hidden(const struct gw_cap *root)
 	return strcmp(seen, "ace") != 0 || *w.wrong;
 }
 
+static void expect(struct worker *w, const char *what, bool good)
+{
+	if (!good && !*w->wrong)
+		(void)snprintf(w->wrong, sizeof w->wrong, "%s", what);
+}
+
+static bool says(struct gw *gw, const struct gw_cap *file, const char *text)
+{
+	char got[64] = "";
+
+	return gw_b_read(gw, file, 0, got, sizeof got - 1) == (ssize_t)strlen(text) && !strcmp(got, text);
+}
+
+/* Copies, at home and elsewhere. */
+static void copy_some(struct worker *w, struct gw *gw, const struct gw_cap *bullet, const struct gw_cap *other)
+{
+	struct gw_cap file, fresh, blind, copies[2];
+
+	MUST(w, gw_b_create(gw, bullet, "to be copied", 12, GW_B_COMMIT, &file));
+	MUST(w, gw_b_create(gw, bullet, "later", 5, 0, &fresh));
+	MUST(w, gw_std_copy(gw, bullet, &file, &copies[0]));
+	MUST(w, gw_std_copy(gw, other, &file, &copies[1]));
+	for (unsigned i = 0; i < 2; i++) {
+		expect(w, "a copy is something else", says(gw, &copies[i], "to be copied"));
+		expect(w, "a copy is the file itself", memcmp(&copies[i], &file, sizeof file) != 0);
+	}
+	expect(w, "a copy is elsewhere", !memcmp(&copies[1].port, &other->port, sizeof other->port));
+	MUST(w, gw_cap_restrict(&file, GW_BSR_DESTROY, &blind));
+	expect(w, "who may not read it may copy it", gw_std_copy(gw, bullet, &blind, &copies[0]) == GW_STD_DENIED);
+	expect(w, "nor elsewhere", gw_std_copy(gw, other, &blind, &copies[0]) == GW_STD_DENIED);
+	expect(w, "what is not committed is copied", gw_std_copy(gw, bullet, &fresh, &copies[0]) == GW_STD_NOTNOW);
+	MUST(w, gw_std_destroy(gw, &file));
+	MUST(w, gw_std_destroy(gw, &fresh));
+	expect(w, "what is gone is copied", gw_std_copy(gw, other, &file, &copies[0]) == GW_STD_CAPBAD);
+	expect(w, "a copy goes with it", says(gw, &copies[1], "to be copied"));
+}
+
+/* Of two files that nobody reads one is touched. */
+static void age_some(struct worker *w, struct gw *gw, const struct gw_cap *server)
+{
+	struct gw_cap files[2], user;
+
+	MUST(w, gw_b_create(gw, server, "one", 3, GW_B_COMMIT, &files[0]));
+	MUST(w, gw_b_create(gw, server, "two", 3, GW_B_COMMIT, &files[1]));
+	MUST(w, gw_cap_restrict(server, GW_BSR_CREATE | GW_BSR_READ, &user));
+	expect(w, "a user makes all older", gw_std_age(gw, &user) == GW_STD_DENIED);
+	expect(w, "a file makes all older", gw_std_age(gw, &files[0]) == GW_STD_ARGBAD);
+	for (unsigned i = 0; i < 30; i++) {
+		if (i == 23)
+			expect(w, "a file is gone too early",
+			       gw_std_info(gw, &files[1], (char[64]) { 0 }, 64) == GW_OK);
+		MUST(w, gw_std_age(gw, server));
+		MUST(w, gw_std_touch(gw, &files[0]));
+	}
+	expect(w, "what was touched is gone", says(gw, &files[0], "one"));
+	expect(w, "what nobody touched is there", gw_std_touch(gw, &files[1]) == GW_STD_CAPBAD);
+}
+
+static int standard(const struct gw_cap *root)
+{
+	struct worker w = { .root = root };
+	struct gw_cap bullet, other;
+	struct gw *gw = NULL;
+	char text[256] = "";
+
+	if (gw_connect(NULL, &gw) < 0)
+		return 1;
+	MUST(&w, gw_name_lookup(gw, root, "bullet", &bullet));
+	MUST(&w, gw_name_lookup(gw, root, "other", &other));
+	if (!*w.wrong) {
+		copy_some(&w, gw, &bullet, &other);
+		age_some(&w, gw, &other);
+	}
+	MUST(&w, gw_std_status(gw, &other, text, sizeof text));
+	expect(&w, "a strange status", strstr(text, "bullet server, 1 files\n") && strstr(text, " requests\n"));
+	expect(&w, "a directory is copied", gw_std_copy(gw, root, &bullet, &other) == GW_STD_COMBAD);
+	gw_close(gw);
+	printf("{\"wrong\": \"%s\"}\n", w.wrong);
+	return *w.wrong != 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct gw_cap root;
 
 	if (sodium_init() < 0 || argc < 3 || gw_cap_parse(argv[2], &root) != GW_OK) {
-		fprintf(stderr, "usage: objects fill ROOT N | work ROOT THREADS N | hidden ROOT\n");
+		fprintf(stderr, "usage: objects fill ROOT N | work ROOT THREADS N | hidden ROOT | std ROOT\n");
 		return 2;
 	}
 	if (!strcmp(argv[1], "hidden"))
 		return list_hidden(&root);
+	if (!strcmp(argv[1], "std"))
+		return standard(&root);
 	if (argc > 3 && !strcmp(argv[1], "fill"))
 		return fill(&root, (unsigned)atoi(argv[3]));
 	return argc == 5 ? work_all(&root, (unsigned)atoi(argv[3]), (unsigned)atoi(argv[4])) : 2;

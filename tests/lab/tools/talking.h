@@ -13,8 +13,9 @@
 
 #include "godwit.h"
 
-/* APPEND and ECHO: data there and back. COUNT: the reply says how many this caller (hdr.extra) has made. */
-enum command { APPEND = 1, PAUSE, END, ECHO, COUNT };
+/* APPEND and ECHO: data there and back. COUNT: the reply says how many this caller (hdr.extra) has made. RELAY: a
+ * PAUSE at the server of which the data is the secret. */
+enum command { APPEND = 1, PAUSE, END, ECHO, COUNT, RELAY };
 
 #define CALLERS_MAX 4096u
 
