@@ -2,6 +2,7 @@
 /* Raw FLIP and groups: packets of other hosts, endpoints that arrive, and a program that sends and moves. */
 #include "base/wire.h"
 #include "fuzz.h"
+#include "packet.h"
 #include "raw/raw.h"
 #include "rpc/rpc.h"
 
@@ -138,21 +139,10 @@ static void name_address(uint8_t at[8])
 static void packet(struct fuzz_in *in, uint32_t loc, bool broadcast)
 {
 	uint8_t bytes[FLIP_PACKET_MAX];
-	size_t len;
-	const uint8_t *from = fuzz_bytes(in, sizeof bytes, &len);
+	size_t len = fuzz_packet(in, bytes, name_address, world.last_messid);
 
-	memcpy(bytes, from, len);
-	if (len >= FLIP_HDR_LEN) {
-		struct wire_out length = wire_out(bytes + 28, 4), messid = wire_out(bytes + 24, 4);
-
-		name_address(bytes + 8);
-		name_address(bytes + 16);
-		if (len >= FLIP_HDR_LEN + 8)
-			name_address(bytes + FLIP_HDR_LEN);
-		wire_put_u32(&length, (uint32_t)(len - FLIP_HDR_LEN));
-		if (bytes[24] == 0xff)
-			wire_put_u32(&messid, world.last_messid);
-	}
+	if (len >= FLIP_HDR_LEN + 8)
+		name_address(bytes + FLIP_HDR_LEN);
 	flip_input(rpc_flip(world.rpc), loc, broadcast, bytes, len, world.now_us);
 }
 
